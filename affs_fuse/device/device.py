@@ -1,0 +1,146 @@
+"""What a device is: five calls on bytes, each answering with an outcome instead of an exception.
+
+Rules that every implementation keeps:
+- A call retries what the host calls transient (EINTR, EAGAIN, a short transfer) up to ATTEMPTS_MAX times
+  and then reports it; it never retries a failed flush: Linux reports a failed writeback once, so a
+  success after a failure proves nothing.
+- A read past the end of the device is PERMANENT with EINVAL: nobody should ask.
+- Calls may come from several threads at once; writes that overlap are the caller's mistake.
+"""
+
+import errno
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+from affs_fuse.errors import AffsError, Category
+
+__all__ = [
+    "ATTEMPTS_MAX",
+    "Buffer",
+    "Device",
+    "DeviceIdentity",
+    "Outcome",
+    "Result",
+    "classify",
+    "device_error",
+]
+
+ATTEMPTS_MAX = 8
+"""Tries of one transfer before a transient failure is reported (kernel interrupts come singly)."""
+
+Buffer = bytes | bytearray | memoryview
+
+
+class Outcome(StrEnum):
+    OK = "ok"
+    PARTIAL = "partial"
+    TRANSIENT = "transient"
+    PERMANENT = "permanent"
+    TIMEOUT = "timeout"
+    DENIED = "denied"
+    NO_SPACE = "no_space"
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What became of one call. bytes_done counts from the call's offset; errno is 0 when OK."""
+
+    outcome: Outcome
+    bytes_done: int = 0
+    errno: int = 0
+    attempts: int = 1
+
+    @property
+    def ok(self) -> bool:
+        return self.outcome is Outcome.OK
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceIdentity:
+    """What the host says the device is: for messages and for telling two names of one device apart."""
+
+    kind: str
+    path: str
+    device_number: int
+    inode: int
+
+
+class Device(Protocol):
+    """A fixed-size array of bytes that outlives the process (or pretends to, in tests)."""
+
+    @property
+    def size_bytes(self) -> int: ...
+
+    @property
+    def read_only(self) -> bool: ...
+
+    @property
+    def identity(self) -> DeviceIdentity: ...
+
+    def read(self, offset: int, length: int) -> tuple[bytes, Result]:
+        """`length` bytes at `offset`; with PARTIAL, those that could be read."""
+        ...
+
+    def try_read(self, offset: int, length: int) -> bytes | None:
+        """The bytes if they can be had without waiting (page cache), else None. Never an error."""
+        ...
+
+    def write(self, offset: int, buffers: Sequence[Buffer]) -> Result:
+        """The buffers one after the other from `offset` on. Not durable before flush()."""
+        ...
+
+    def flush(self) -> Result:
+        """A barrier: all writes that returned before this call are durable when it returns OK."""
+        ...
+
+    def allocate(self, offset: int, length: int) -> Result:
+        """Make the host set the space aside; contents are kept. OK where the host has no such notion."""
+        ...
+
+    def close(self) -> None:
+        """Release it, locks included. Nothing is flushed."""
+        ...
+
+
+_OUTCOMES = {
+    errno.EINTR: Outcome.TRANSIENT,
+    errno.EAGAIN: Outcome.TRANSIENT,
+    errno.ENOMEM: Outcome.TRANSIENT,
+    errno.ENOBUFS: Outcome.TRANSIENT,
+    errno.ETIMEDOUT: Outcome.TIMEOUT,
+    errno.EACCES: Outcome.DENIED,
+    errno.EPERM: Outcome.DENIED,
+    errno.EROFS: Outcome.DENIED,
+    errno.EBADF: Outcome.DENIED,
+    errno.ENOSPC: Outcome.NO_SPACE,
+    errno.EDQUOT: Outcome.NO_SPACE,
+    errno.EFBIG: Outcome.NO_SPACE,
+}
+
+
+def classify(error_number: int) -> Outcome:
+    """The outcome that an errno of read, write, fsync or fallocate stands for."""
+    return _OUTCOMES.get(error_number, Outcome.PERMANENT)
+
+
+def device_error(what: str, identity: DeviceIdentity, offset: int, result: Result) -> AffsError:
+    """The error of a failed call: `what` is "reading", "writing", "flushing" ..."""
+    name = errno.errorcode.get(result.errno, str(result.errno))
+    category = Category.NO_SPACE if result.outcome is Outcome.NO_SPACE else Category.IO
+    code = "device.no_space" if category is Category.NO_SPACE else "device.io"
+    return AffsError(
+        code,
+        category,
+        f"{what} {identity.path} at byte {offset} failed: {result.outcome} ({name}),"
+        f" {result.bytes_done} bytes done in {result.attempts} attempts",
+        hint="look at the host's kernel log; the device may be failing",
+        details={
+            "path": identity.path,
+            "offset": offset,
+            "outcome": str(result.outcome),
+            "errno": result.errno,
+            "bytes_done": result.bytes_done,
+        },
+    )
