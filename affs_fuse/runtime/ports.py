@@ -1,0 +1,106 @@
+"""What the commands ask of the engine, as a typing.Protocol; they know no more of it than this.
+
+Values are plain: None, bool, int (within Int64), str, bytes, list, dict with str keys. Text is
+valid UTF-8. Every call runs on the loop's thread and may be awaited by many tasks at once.
+
+Cancellation: a call that is cancelled either had no effect, or goes on shielded past its point of
+no return and then returns as if nothing had happened. It never leaves half of a verb behind.
+
+Failures are `AffsError`; the codes that the commands rely on are named with each call.
+
+State dict (docs/specs/ControlProtocol.md): id (32 hex digits), number, seq, label ("" when it has
+none), author, message, time_ns, parent (id or None), published (bool), pins (int), flags (list of
+"automatic", "hidden", "doomed"), objects (count), bytes (referenced by this state).
+
+Change dict: kind ("added" | "removed" | "changed" | "renamed"), path (for people; with path_b64,
+the exact bytes in base64, when the name is not UTF-8), from and from_b64 likewise for what was
+renamed, what (list of "data", "meta", "xattr"), bytes (growth, negative when it shrank), type
+("file" | "directory" | "symlink" | "other").
+"""
+
+from collections.abc import AsyncGenerator
+from typing import Any, Protocol
+
+__all__ = ["EnginePort", "Plain"]
+
+Plain = dict[str, Any]
+"""An object of plain values, keyed as the docstring of the call that gives it says."""
+
+
+class EnginePort(Protocol):
+    """The engine as seen by commands/. Every key below is there unless it is said to be
+    optional."""
+
+    async def status(self) -> Plain:
+        """uuid, label, backends (list of paths), mount (path or ""), read_only (bool),
+        read_only_reason, seq and commit_time_ns of the last durable commit, dirty (bool: the
+        working state differs from it), dirty_bytes, published (state dict or None), base (state
+        that the working state descends from, or None), states (count of kept ones), objects,
+        open_files, space (as `space`), jobs (list of {name, done, total, unit}), degraded (bool),
+        uptime_s, started_ns, version."""
+
+    async def space(self) -> Plain:
+        """In bytes: total, used, free, available (what an ordinary writer can still get), live
+        (reachable from the working state), kept (held by kept states alone), reclaimable (freed,
+        but not yet usable again), reserved; and objects, objects_free (counts)."""
+
+    async def commit(self, message: str) -> Plain:
+        """Makes the working state durable. seq, time_ns, changed (bool: False when there was
+        nothing to do)."""
+
+    async def checkpoint(self, label: str, message: str, author: str) -> Plain:
+        """Commits and keeps the cut. The new state dict. exists: state.label_exists."""
+
+    async def states(self, include_hidden: bool = False) -> list[Plain]:
+        """Kept states in ascending order of seq."""
+
+    async def resolve_state(self, text: str) -> Plain:
+        """The state that the text names: an id or an unambiguous prefix of at least 4 digits, a
+        label, `published`, `published~N`, `@` (newest kept), `@~N`, `#17` (by seq).
+        not_found: state.not_found; conflict: state.ambiguous (details.candidates: list of ids)."""
+
+    async def publish(self, state: str | None, message: str, author: str) -> Plain:
+        """Publishes an existing state, or (None) the working state in one atomic step. The state
+        dict, and previous (id or None)."""
+
+    async def rollback(
+        self,
+        state: str | None,
+        *,
+        undo: bool = False,
+        discard: bool = False,
+        dry_run: bool = False,
+        force: bool = False,
+        author: str = "",
+    ) -> Plain:
+        """The working state becomes the target (None: the published one; undo: what the last
+        rollback abandoned). Done: target (state dict), abandoned (state dict of what was kept, or
+        None), seq, added, removed, changed, renamed (counts), stale_handles (count).
+        Dry run, nothing changed: target, seq (of the working state that the plan is made on; it
+        moves with every change of the namespace), the same counts, bytes, changes (first changes,
+        at most 100 change dicts, as they would happen), open_files (list of {path, handles}),
+        mounts_below (list of paths)."""
+
+    def diff(self, a: str | None, b: str | None, limit: int | None) -> AsyncGenerator[Plain, None]:
+        """Change dicts from a to b, at most `limit`. a, b: as `resolve_state` takes, or `working`;
+        None means `published` for a (the empty tree when nothing is) and `working` for b. The
+        caller closes the generator (`contextlib.aclosing`); states are held no longer than that."""
+
+    async def delete_state(self, state: str) -> Plain:
+        """state (its dict as it was), freed_bytes (now or soon; None while not known), waits_for
+        (list of ids of states that keep its blocks). conflict: state.pinned, state.published."""
+
+    async def pin(self, state: str) -> Plain:
+        """One pin more. The state dict."""
+
+    async def unpin(self, state: str) -> Plain:
+        """One pin less. The state dict. conflict: state.not_pinned."""
+
+    async def operations(self, limit: int) -> list[Plain]:
+        """The newest entries of the volume's operation log, in ascending order; entries as given to
+        `record_operation`, with number added."""
+
+    async def record_operation(self, entry: Plain) -> None:
+        """Appends to the operation log, which no rollback touches. Keys: time_ns, command, line,
+        uid, user, role, session, trace, ok (bool), error (code or ""), result (small object),
+        seq_before, seq_after."""
