@@ -30,6 +30,7 @@
 #define AFFS_BLOCK_SIZE 4096
 #define AFFS_BLOCK_SHIFT 12
 #define AFFS_NODE_SIZE 16384
+#define AFFS_NODE_SHIFT 14
 #define AFFS_NODE_BLOCKS 4
 #define AFFS_NODE_HEADER_SIZE 96
 #define AFFS_SLOT_SIZE 24
@@ -42,12 +43,19 @@
 #define AFFS_SYMLINK_MAX 4095
 #define AFFS_BITMAP_CHUNK_SIZE 2048
 #define AFFS_RING_SLOTS 64
+#define AFFS_RING_SHIFT 6
 #define AFFS_REGION_SIZE 1048576           /* bytes of one header region */
 #define AFFS_REGION_SECOND_OFFSET 34603008 /* 33 MiB: where the second header region begins */
 #define AFFS_SUPERBLOCK_OFFSET 4096        /* within a region */
 #define AFFS_OWNER_OFFSET 8192             /* within a region */
 #define AFFS_RING_OFFSET 65536             /* within a region */
 #define AFFS_VOLUME_SIZE_MIN 67108864
+#define AFFS_SEGMENT_SHIFT_MIN 16          /* segments of 64 KiB ... */
+#define AFFS_SEGMENT_SHIFT_MAX 30          /* ... to 1 GiB */
+#define AFFS_SEGMENTS_MAX 4194304          /* 2^22 segments in a volume */
+#define AFFS_BACKENDS_MAX 64
+#define AFFS_LABEL_MAX 64
+#define AFFS_XATTR_VALUE_MAX 65536
 
 /* ---- magics (the bytes read AFSB, AFCR, AFOW, AFSG, AFR1) and versions ---- */
 #define AFFS_MAGIC_SUPERBLOCK 0x42534641
@@ -379,6 +387,12 @@ typedef struct {
     uint16_t reserved1;
     uint64_t reserved;
 } affs_state;
+
+/* DiskLayout "State pointer item" of the checkpoint tree: key (AFFS_POINTER_*, STATE_POINTER, 0). */
+typedef struct {
+    uint64_t state; /* state number */
+    int64_t time_ns; /* when it was set */
+} affs_state_pointer;
 
 /* ---- checksums and hashes ---- */
 uint32_t affs_crc32c(uint32_t crc, const void *data, size_t length);
