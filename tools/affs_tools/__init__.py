@@ -1,0 +1,1 @@
+"""Programs beside the mount: mkfs, fsck and dump, the house rules, the benchmarks."""
