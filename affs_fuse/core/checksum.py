@@ -1,0 +1,68 @@
+"""CRC32C of data, and the keyed hash of names (DiskLayout.md, "Checksums" and "Name hash").
+
+Every function takes any contiguous buffer (bytes, bytearray, memoryview) without copying it, is a
+pure function of its arguments, and lets other threads run while C works.
+"""
+
+from typing import TypeAlias
+
+from affs_fuse._core import ffi, lib
+from affs_fuse.core.constants import BLOCK_SIZE
+
+__all__ = [
+    "CHECKSUM_SIZE", "Buffer", "block_checksums", "crc32c", "first_bad_block", "implementation",
+    "name_hash", "select",
+]  # fmt: skip
+
+Buffer: TypeAlias = bytes | bytearray | memoryview
+
+CHECKSUM_SIZE = 4
+KEY_SIZE = 16
+
+
+def crc32c(data: Buffer, seed: int = 0) -> int:
+    """CRC32C of data. With seed = crc32c(a), crc32c(b, seed) is that of a followed by b."""
+    view = ffi.from_buffer(data)
+    return lib.affs_crc32c(seed, view, len(view))
+
+
+def block_checksums(data: Buffer) -> bytes:
+    """One little-endian CRC32C for each 4 KiB block of data; a short last block counts as one."""
+    view = ffi.from_buffer(data)
+    sums = bytearray(-(-len(view) // BLOCK_SIZE) * CHECKSUM_SIZE)
+    lib.affs_crc32c_blocks(view, len(view), BLOCK_SIZE, ffi.from_buffer("uint32_t[]", sums))
+    return bytes(sums)
+
+
+def first_bad_block(data: Buffer, checksums: Buffer) -> int | None:
+    """Index of the first 4 KiB block of data whose CRC32C is not the one in checksums, or None.
+
+    Raises ValueError if there are fewer checksums than blocks.
+    """
+    view = ffi.from_buffer(data)
+    sums = ffi.from_buffer("uint8_t[]", checksums)
+    if len(sums) < -(-len(view) // BLOCK_SIZE) * CHECKSUM_SIZE:
+        raise ValueError("fewer checksums than blocks")
+    index = lib.affs_crc32c_first_bad(view, len(view), BLOCK_SIZE, sums)
+    return None if index < 0 else index
+
+
+def name_hash(key: bytes, prefix: int, name: bytes) -> int:
+    """59-bit keyed hash (1 .. 2^59 - 1) of name; prefix: the parent's object number, 0 for none."""
+    if len(key) != KEY_SIZE:
+        raise ValueError("the name hash's key has 16 bytes")
+    return lib.affs_name_hash(key, prefix, name, len(name))
+
+
+def implementation() -> str:
+    """Which CRC32C runs: "sse42", "arm" or "portable"."""
+    return ffi.string(lib.affs_crc32c_implementation()).decode("ascii")
+
+
+def select(name: str) -> None:
+    """Choose an implementation by name ("auto": the best). For tests and measurements.
+
+    Raises ValueError where the machine lacks it.
+    """
+    if lib.affs_crc32c_select(name.encode("ascii")) != lib.AFFS_OK:
+        raise ValueError(f"no CRC32C implementation {name!r} on this machine")

@@ -1,0 +1,140 @@
+"""Every integer define of `native/include/affs_api.h`, without its prefix (DiskLayout.md names
+them).
+
+The values live in the C header alone; this module gives them types and names that a type checker
+knows.
+"""
+
+from typing import Final
+
+from affs_fuse._core import lib
+
+OK: Final[int] = lib.AFFS_OK
+R_NOT_FOUND: Final[int] = lib.AFFS_R_NOT_FOUND
+R_MISSING: Final[int] = lib.AFFS_R_MISSING
+R_EXISTS: Final[int] = lib.AFFS_R_EXISTS
+R_END: Final[int] = lib.AFFS_R_END
+R_MORE: Final[int] = lib.AFFS_R_MORE
+E_MAGIC: Final[int] = lib.AFFS_E_MAGIC
+E_VERSION: Final[int] = lib.AFFS_E_VERSION
+E_CHECKSUM: Final[int] = lib.AFFS_E_CHECKSUM
+E_IDENTITY: Final[int] = lib.AFFS_E_IDENTITY
+E_FIELD: Final[int] = lib.AFFS_E_FIELD
+E_LENGTH: Final[int] = lib.AFFS_E_LENGTH
+E_NOMEM: Final[int] = lib.AFFS_E_NOMEM
+E_INVALID: Final[int] = lib.AFFS_E_INVALID
+E_READONLY: Final[int] = lib.AFFS_E_READONLY
+
+BLOCK_SIZE: Final[int] = lib.AFFS_BLOCK_SIZE
+BLOCK_SHIFT: Final[int] = lib.AFFS_BLOCK_SHIFT
+NODE_SIZE: Final[int] = lib.AFFS_NODE_SIZE
+NODE_SHIFT: Final[int] = lib.AFFS_NODE_SHIFT
+NODE_BLOCKS: Final[int] = lib.AFFS_NODE_BLOCKS
+NODE_HEADER_SIZE: Final[int] = lib.AFFS_NODE_HEADER_SIZE
+SLOT_SIZE: Final[int] = lib.AFFS_SLOT_SIZE
+ENTRY_SIZE: Final[int] = lib.AFFS_ENTRY_SIZE
+ITEM_MAX: Final[int] = lib.AFFS_ITEM_MAX
+LEVELS_MAX: Final[int] = lib.AFFS_LEVELS_MAX
+EXTENT_BLOCKS_MAX: Final[int] = lib.AFFS_EXTENT_BLOCKS_MAX
+INLINE_MAX: Final[int] = lib.AFFS_INLINE_MAX
+NAME_MAX: Final[int] = lib.AFFS_NAME_MAX
+SYMLINK_MAX: Final[int] = lib.AFFS_SYMLINK_MAX
+BITMAP_CHUNK_SIZE: Final[int] = lib.AFFS_BITMAP_CHUNK_SIZE
+RING_SLOTS: Final[int] = lib.AFFS_RING_SLOTS
+RING_SHIFT: Final[int] = lib.AFFS_RING_SHIFT
+REGION_SIZE: Final[int] = lib.AFFS_REGION_SIZE
+REGION_SECOND_OFFSET: Final[int] = lib.AFFS_REGION_SECOND_OFFSET
+SUPERBLOCK_OFFSET: Final[int] = lib.AFFS_SUPERBLOCK_OFFSET
+OWNER_OFFSET: Final[int] = lib.AFFS_OWNER_OFFSET
+RING_OFFSET: Final[int] = lib.AFFS_RING_OFFSET
+VOLUME_SIZE_MIN: Final[int] = lib.AFFS_VOLUME_SIZE_MIN
+SEGMENT_SHIFT_MIN: Final[int] = lib.AFFS_SEGMENT_SHIFT_MIN
+SEGMENT_SHIFT_MAX: Final[int] = lib.AFFS_SEGMENT_SHIFT_MAX
+SEGMENTS_MAX: Final[int] = lib.AFFS_SEGMENTS_MAX
+BACKENDS_MAX: Final[int] = lib.AFFS_BACKENDS_MAX
+LABEL_MAX: Final[int] = lib.AFFS_LABEL_MAX
+XATTR_VALUE_MAX: Final[int] = lib.AFFS_XATTR_VALUE_MAX
+
+MAGIC_SUPERBLOCK: Final[int] = lib.AFFS_MAGIC_SUPERBLOCK
+MAGIC_COMMIT: Final[int] = lib.AFFS_MAGIC_COMMIT
+MAGIC_OWNER: Final[int] = lib.AFFS_MAGIC_OWNER
+MAGIC_SEGMENT: Final[int] = lib.AFFS_MAGIC_SEGMENT
+MAGIC_NODE: Final[int] = lib.AFFS_MAGIC_NODE
+VERSION: Final[int] = lib.AFFS_VERSION
+
+KIND_SUPERBLOCK: Final[int] = lib.AFFS_KIND_SUPERBLOCK
+KIND_COMMIT: Final[int] = lib.AFFS_KIND_COMMIT
+KIND_OWNER: Final[int] = lib.AFFS_KIND_OWNER
+KIND_SEGMENT: Final[int] = lib.AFFS_KIND_SEGMENT
+KIND_NODE: Final[int] = lib.AFFS_KIND_NODE
+
+TREE_NAMESPACE: Final[int] = lib.AFFS_TREE_NAMESPACE
+TREE_CHECKPOINT: Final[int] = lib.AFFS_TREE_CHECKPOINT
+TREE_SYSTEM: Final[int] = lib.AFFS_TREE_SYSTEM
+TREE_SPACE: Final[int] = lib.AFFS_TREE_SPACE
+
+ITEM_INODE: Final[int] = lib.AFFS_ITEM_INODE
+ITEM_PARENT: Final[int] = lib.AFFS_ITEM_PARENT
+ITEM_XATTR: Final[int] = lib.AFFS_ITEM_XATTR
+ITEM_SYMLINK: Final[int] = lib.AFFS_ITEM_SYMLINK
+ITEM_INLINE: Final[int] = lib.AFFS_ITEM_INLINE
+ITEM_EXTENT: Final[int] = lib.AFFS_ITEM_EXTENT
+ITEM_DENTRY: Final[int] = lib.AFFS_ITEM_DENTRY
+ITEM_ORPHAN: Final[int] = lib.AFFS_ITEM_ORPHAN
+ITEM_SEGMENT: Final[int] = lib.AFFS_ITEM_SEGMENT
+ITEM_BITMAP: Final[int] = lib.AFFS_ITEM_BITMAP
+ITEM_SHARE: Final[int] = lib.AFFS_ITEM_SHARE
+ITEM_STATE: Final[int] = lib.AFFS_ITEM_STATE
+ITEM_STATE_POINTER: Final[int] = lib.AFFS_ITEM_STATE_POINTER
+ITEM_OPERATION: Final[int] = lib.AFFS_ITEM_OPERATION
+ITEM_POLICY: Final[int] = lib.AFFS_ITEM_POLICY
+ITEM_JOB: Final[int] = lib.AFFS_ITEM_JOB
+ITEM_VERIFIED: Final[int] = lib.AFFS_ITEM_VERIFIED
+
+OBJECT_ROOT: Final[int] = lib.AFFS_OBJECT_ROOT
+OBJECT_ORPHANS: Final[int] = lib.AFFS_OBJECT_ORPHANS
+OBJECT_FIRST: Final[int] = lib.AFFS_OBJECT_FIRST
+OBJECT_BITS: Final[int] = lib.AFFS_OBJECT_BITS
+
+INTENT_NONE: Final[int] = lib.AFFS_INTENT_NONE
+INTENT_SYSTEM: Final[int] = lib.AFFS_INTENT_SYSTEM
+INTENT_METADATA: Final[int] = lib.AFFS_INTENT_METADATA
+INTENT_SMALL: Final[int] = lib.AFFS_INTENT_SMALL
+INTENT_MEDIUM: Final[int] = lib.AFFS_INTENT_MEDIUM
+INTENT_LARGE: Final[int] = lib.AFFS_INTENT_LARGE
+INTENT_APPEND: Final[int] = lib.AFFS_INTENT_APPEND
+INTENTS: Final[int] = lib.AFFS_INTENTS
+
+CHECKSUM_NONE: Final[int] = lib.AFFS_CHECKSUM_NONE
+CHECKSUM_CRC32C: Final[int] = lib.AFFS_CHECKSUM_CRC32C
+COMPRESSION_NONE: Final[int] = lib.AFFS_COMPRESSION_NONE
+EXTENT_UNWRITTEN: Final[int] = lib.AFFS_EXTENT_UNWRITTEN
+XATTR_INLINE: Final[int] = lib.AFFS_XATTR_INLINE
+XATTR_EXTENT: Final[int] = lib.AFFS_XATTR_EXTENT
+
+COPY_PLAIN: Final[int] = lib.AFFS_COPY_PLAIN
+COPY_PACKED: Final[int] = lib.AFFS_COPY_PACKED
+COPY_OBJECT: Final[int] = lib.AFFS_COPY_OBJECT
+COPY_OPEN: Final[int] = lib.AFFS_COPY_OPEN
+COPY_SEALED: Final[int] = lib.AFFS_COPY_SEALED
+COPY_MOVING: Final[int] = lib.AFFS_COPY_MOVING
+COPY_STALE: Final[int] = lib.AFFS_COPY_STALE
+
+STATE_AUTOMATIC: Final[int] = lib.AFFS_STATE_AUTOMATIC
+STATE_HIDDEN: Final[int] = lib.AFFS_STATE_HIDDEN
+STATE_DOOMED: Final[int] = lib.AFFS_STATE_DOOMED
+STATE_PUBLISHED: Final[int] = lib.AFFS_STATE_PUBLISHED
+
+POINTER_PUBLISHED: Final[int] = lib.AFFS_POINTER_PUBLISHED
+POINTER_UNDO: Final[int] = lib.AFFS_POINTER_UNDO
+POINTER_REDO: Final[int] = lib.AFFS_POINTER_REDO
+
+PUT_ANY: Final[int] = lib.AFFS_PUT_ANY
+PUT_INSERT: Final[int] = lib.AFFS_PUT_INSERT
+PUT_REPLACE: Final[int] = lib.AFFS_PUT_REPLACE
+
+DIFF_ONLY_A: Final[int] = lib.AFFS_DIFF_ONLY_A
+DIFF_ONLY_B: Final[int] = lib.AFFS_DIFF_ONLY_B
+DIFF_CHANGED: Final[int] = lib.AFFS_DIFF_CHANGED
+DIFF_NODE_A: Final[int] = lib.AFFS_DIFF_NODE_A
+DIFF_NODE_B: Final[int] = lib.AFFS_DIFF_NODE_B
