@@ -64,6 +64,14 @@ class Source:
         return ast.parse(self.text, self.path)
 
     @cached_property
+    def syntax_error(self) -> SyntaxError | None:
+        try:
+            self.tree  # noqa: B018 parsed on first use
+        except SyntaxError as error:
+            return error
+        return None
+
+    @cached_property
     def nodes(self) -> list[ast.AST]:
         return list(ast.walk(self.tree))
 
@@ -358,7 +366,7 @@ def codes_documented(sources: list[Source], root: Path) -> Iterator[Finding]:
     text = page.read_text() if page.exists() else ""
     listed = set(re.findall(r"`([a-z0-9_.]+)`", text))
     for source in sources:
-        if source.suffix == ".py" and source.under("affs_fuse"):
+        if source.under("affs_fuse") and source.suffix == ".py" and not source.syntax_error:
             for line, code in error_codes(source):
                 if code not in listed:
                     yield source.finding(
@@ -382,7 +390,8 @@ def commands_documented(sources: list[Source], root: Path) -> Iterator[Finding]:
     text = page.read_text() if page.exists() else ""
     documented = set(re.findall(r"`([a-z-]+)", text))
     for source in sources:
-        if source.suffix == ".py" and source.under("affs_fuse/runtime/commands"):
+        commands = source.under("affs_fuse/runtime/commands") and source.suffix == ".py"
+        if commands and not source.syntax_error:
             for line, name in command_names(source):
                 if name not in documented:
                     yield source.finding(
@@ -404,6 +413,9 @@ def check_source(source: Source, root: Path) -> Iterator[Finding]:
     if source.suffix in CODE_SUFFIXES:
         rules += TEXT_RULES
     if source.suffix == ".py":
+        if (error := source.syntax_error) is not None:
+            yield source.finding(error.lineno or 0, f"{error.msg}; mend the syntax")
+            return
         rules += PYTHON_RULES
     if source.suffix in (".c", ".h"):
         rules += C_RULES
@@ -431,7 +443,7 @@ def read_tree(root: Path) -> list[Source]:
 
 
 def check_tree(root: Path) -> list[Finding]:
-    """Everything found below root, sorted by place. Raises SyntaxError if a file does not parse."""
+    """Everything found below root, sorted by place."""
     sources = read_tree(root)
     findings = [finding for source in sources for finding in check_source(source, root)]
     findings += codes_documented(sources, root)

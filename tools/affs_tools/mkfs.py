@@ -1,0 +1,212 @@
+"""mkfs.affs: make a volume in a file or on a block device.
+
+Refuses what is in use and what already holds something, unless forced; never asks. Exit status: 0
+made (or, with -n, could be made), 1 not, with one line that says why.
+"""
+
+import argparse
+import contextlib
+import os
+import stat
+import sys
+import uuid
+from typing import NoReturn
+
+from affs_fuse import __version__
+from affs_fuse.clock import SYSTEM_CLOCK, system_entropy
+from affs_fuse.core.codec import Superblock
+from affs_fuse.core.constants import BLOCK_SIZE, REGION_SECOND_OFFSET, REGION_SIZE
+from affs_fuse.errors import AffsError
+from affs_fuse.volume import layout
+from affs_fuse.volume.mkfs import MkfsOptions, make_volume
+from affs_tools import holder
+from affs_tools.signatures import contents
+from affs_tools.text import escape, format_size, parse_size
+
+__all__ = ["main"]
+
+
+class Refusal(Exception):
+    """Why no volume is made, in one line."""
+
+
+class Parser(argparse.ArgumentParser):
+    """mkfs programs know the exit statuses 0 and 1 only."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(1, f"{self.prog}: {message}; see {self.prog} --help\n")
+
+
+def size_argument(text: str) -> int:
+    try:
+        return parse_size(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def uuid_argument(text: str) -> bytes:
+    try:
+        return uuid.UUID(text).bytes
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is no UUID") from error
+
+
+def make_parser() -> Parser:
+    parser = Parser(
+        prog="mkfs.affs",
+        description="Make an AfFS volume in a file or on a block device.",
+        epilog="Sizes take K, M, G, T (powers of 1024). A new file is sparse: it grows as it is used.",
+    )
+    parser.add_argument("target", metavar="FILE|DEVICE")
+    parser.add_argument("--size", type=size_argument, help="needed for a file that is not there yet")
+    parser.add_argument("-L", "--label", default="", help="name of the volume, up to 64 bytes")
+    parser.add_argument("-U", "--uuid", type=uuid_argument, help="UUID of the volume")
+    parser.add_argument("--segment-size", type=size_argument, help="a power of two, 64K to 1G")
+    parser.add_argument(
+        "--max-size", type=size_argument, help="plan for growth up to this size of the volume"
+    )
+    parser.add_argument("-n", "--dry-run", action="store_true", help="check and say, make nothing")
+    parser.add_argument("-f", "--force", action="store_true", help="overwrite what is there")
+    parser.add_argument("-q", "--quiet", action="store_true", help="no word on success")
+    parser.add_argument("-V", "--version", action="version", version=f"mkfs.affs {__version__}")
+    return parser
+
+
+def check_unused(path: str) -> None:
+    """Errors: Refusal where the target is mounted or open for writing somewhere; OSError."""
+    if directory := holder.mount_point(path):
+        raise Refusal(f"it is mounted on {escape(directory)}; unmount it first")
+    if stat.S_ISREG(os.stat(path).st_mode) and (loop := holder.loop_device(path)):
+        raise Refusal(f"it is the backing file of {loop}; detach it with losetup -d {loop}")
+    if user := holder.lock_holder(path):
+        raise Refusal(f"{user} has it open; stop that first")
+
+
+def existing_size(path: str) -> int | None:
+    """Bytes of what is there, None if nothing is. Errors: Refusal, OSError."""
+    try:
+        status = os.stat(path)
+    except FileNotFoundError:
+        return None
+    if stat.S_ISREG(status.st_mode):
+        return status.st_size
+    if not stat.S_ISBLK(status.st_mode):
+        raise Refusal("it is neither a regular file nor a block device")
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return os.lseek(descriptor, 0, os.SEEK_END)
+    finally:
+        os.close(descriptor)
+
+
+def decide_size(options: argparse.Namespace, there: int | None) -> int:
+    """Bytes of the volume. Errors: Refusal."""
+    if there is not None:
+        check_unused(options.target)
+        found = contents(options.target)
+        if found and not options.force:
+            raise Refusal(f"it holds {found}; -f overwrites it")
+    if options.size is None:
+        if not there:
+            raise Refusal("its size is not known; give --size, for example --size 1G")
+        return there
+    size = int(options.size)
+    if there is not None and stat.S_ISBLK(os.stat(options.target).st_mode) and size > there:
+        raise Refusal(f"the device has {format_size(there)} only")
+    return size
+
+
+def prepare_target(path: str, size: int, there: int | None) -> None:
+    """A file of the right size without old contents; a device with empty header regions."""
+    if there is None or stat.S_ISREG(os.stat(path).st_mode):
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | (os.O_EXCL if there is None else 0)
+        descriptor = os.open(path, flags, 0o600)
+        try:
+            os.ftruncate(descriptor, 0)
+            os.ftruncate(descriptor, size)
+        finally:
+            os.close(descriptor)
+        return
+    descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_EXCL)
+    try:
+        for offset in (0, REGION_SECOND_OFFSET):
+            os.pwrite(descriptor, bytes(REGION_SIZE), offset)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def volume_options(options: argparse.Namespace, size: int) -> MkfsOptions:
+    return MkfsOptions(
+        size_bytes=size,
+        label=options.label,
+        user_uuid=options.uuid,
+        segment_size_bytes=options.segment_size,
+        size_max_bytes=options.max_size,
+    )
+
+
+def describe(path: str, superblock: Superblock) -> str:
+    size = superblock.device_blocks * BLOCK_SIZE
+    label = superblock.label[: superblock.label_length].decode("utf-8", "replace")
+    return (
+        f"{escape(path)}: {format_size(size)}, {superblock.place_count} segments of"
+        f" {format_size(1 << superblock.segment_shift)}, UUID {uuid.UUID(bytes=superblock.user_uuid)}"
+        + (f", label {escape(label)}" if label else "")
+    )
+
+
+def check_options(options: argparse.Namespace, size: int) -> None:
+    """What make_volume would refuse, before anything is touched. Errors: Refusal, AffsError."""
+    layout.check_size(size)
+    if len(options.label.encode("utf-8", "surrogateescape")) > 64:
+        raise Refusal("the label is longer than 64 bytes")
+    segment = options.segment_size
+    if segment is not None and (segment & (segment - 1) or not 1 << 16 <= segment <= 1 << 30):
+        raise Refusal("the segment size has to be a power of two from 64K to 1G")
+    if options.max_size is not None and options.max_size < size:
+        raise Refusal("--max-size is smaller than the volume")
+
+
+def run(options: argparse.Namespace) -> str:
+    """Make the volume; the line for people. Errors: Refusal, AffsError, OSError."""
+    path = options.target
+    there = existing_size(path)
+    size = decide_size(options, there) // BLOCK_SIZE * BLOCK_SIZE
+    check_options(options, size)
+    if options.dry_run:
+        return f"{escape(path)}: a volume of {format_size(size)} can be made (nothing was written)"
+    prepare_target(path, size, there)
+    try:
+        superblock = make_volume(
+            path, volume_options(options, size), clock=SYSTEM_CLOCK, entropy=system_entropy
+        )
+    except BaseException:
+        if there is None:
+            with contextlib.suppress(OSError):  # the first error is the one to tell
+                os.unlink(path)
+        raise
+    return describe(path, superblock)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    options = make_parser().parse_args(arguments)
+    try:
+        line = run(options)
+    except Refusal as refusal:
+        print(f"mkfs.affs: {escape(options.target)}: {refusal}", file=sys.stderr)
+        return 1
+    except AffsError as error:
+        hint = f"; {error.hint}" if error.hint else ""
+        print(f"mkfs.affs: {escape(error.message)}{hint}", file=sys.stderr)
+        return 1
+    except OSError as error:
+        print(f"mkfs.affs: {escape(options.target)}: {error.strerror}", file=sys.stderr)
+        return 1
+    if not options.quiet:
+        print(line)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
