@@ -72,8 +72,8 @@ class Call:
     def parts(self, timeout_s: float | None = None) -> Iterator[Part]:
         """Progress, items and events in order, until the answer is here.
 
-        timeout_s bounds each wait for bytes: AffsError "client.timeout", after which the call goes on
-        and can be waited for again. AffsError "client.closed" when the connection ends.
+        timeout_s bounds each wait for bytes: AffsError "client.timeout", after which the call goes
+        on and can be waited for again. AffsError "client.closed" when the connection ends.
         """
         while True:
             while self._parts:
