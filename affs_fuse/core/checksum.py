@@ -4,10 +4,13 @@ Every function takes any contiguous buffer (bytes, bytearray, memoryview) withou
 pure function of its arguments, and lets other threads run while C works.
 """
 
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from affs_fuse._core import ffi, lib
 from affs_fuse.core.constants import BLOCK_SIZE
+
+if TYPE_CHECKING:
+    from affs_fuse._core import CData
 
 __all__ = [
     "CHECKSUM_SIZE", "Buffer", "block_checksums", "crc32c", "first_bad_block", "implementation",
@@ -19,19 +22,30 @@ Buffer: TypeAlias = bytes | bytearray | memoryview
 CHECKSUM_SIZE = 4
 KEY_SIZE = 16
 
+_SUMS = ffi.typeof("uint32_t[]")
+_BYTES = ffi.typeof("uint8_t[]")
+
+
+def _view(data: Buffer) -> "bytes | CData":
+    """What C takes for data, without a copy: bytes as they are (which is quickest)."""
+    return data if type(data) is bytes else ffi.from_buffer(_BYTES, data)
+
 
 def crc32c(data: Buffer, seed: int = 0) -> int:
     """CRC32C of data. With seed = crc32c(a), crc32c(b, seed) is that of a followed by b."""
-    view = ffi.from_buffer(data)
+    view = _view(data)
     return lib.affs_crc32c(seed, view, len(view))
 
 
 def block_checksums(data: Buffer) -> bytes:
     """One little-endian CRC32C for each 4 KiB block of data; a short last block counts as one."""
-    view = ffi.from_buffer(data)
-    sums = bytearray(-(-len(view) // BLOCK_SIZE) * CHECKSUM_SIZE)
-    lib.affs_crc32c_blocks(view, len(view), BLOCK_SIZE, ffi.from_buffer("uint32_t[]", sums))
-    return bytes(sums)
+    view = _view(data)
+    size = len(view)
+    if 0 < size <= BLOCK_SIZE:
+        return lib.affs_crc32c(0, view, size).to_bytes(CHECKSUM_SIZE, "little")
+    sums = ffi.new(_SUMS, -(-size // BLOCK_SIZE))
+    lib.affs_crc32c_blocks(view, size, BLOCK_SIZE, sums)
+    return ffi.buffer(sums)[:]
 
 
 def first_bad_block(data: Buffer, checksums: Buffer) -> int | None:
@@ -39,11 +53,12 @@ def first_bad_block(data: Buffer, checksums: Buffer) -> int | None:
 
     Raises ValueError if there are fewer checksums than blocks.
     """
-    view = ffi.from_buffer(data)
-    sums = ffi.from_buffer("uint8_t[]", checksums)
-    if len(sums) < -(-len(view) // BLOCK_SIZE) * CHECKSUM_SIZE:
+    view = _view(data)
+    sums = _view(checksums)
+    size = len(view)
+    if len(sums) < -(-size // BLOCK_SIZE) * CHECKSUM_SIZE:
         raise ValueError("fewer checksums than blocks")
-    index = lib.affs_crc32c_first_bad(view, len(view), BLOCK_SIZE, sums)
+    index = lib.affs_crc32c_first_bad(view, size, BLOCK_SIZE, sums)
     return None if index < 0 else index
 
 

@@ -1,9 +1,10 @@
-/* CRC32C with SSE4.2's crc32 instruction. */
+/* CRC32C with SSE4.2's crc32 instruction and PCLMULQDQ, on x86-64 machines that have both. */
 #include "crc32c.h"
 
 #if defined(__x86_64__)
+
 #include <nmmintrin.h>
-#include <string.h>
+#include <wmmintrin.h>
 
 int affs_crc32c_sse42_available(void)
 {
@@ -11,21 +12,24 @@ int affs_crc32c_sse42_available(void)
     return __builtin_cpu_supports("sse4.2") && __builtin_cpu_supports("pclmul");
 }
 
-__attribute__((target("sse4.2"))) uint32_t affs_crc32c_sse42(uint32_t state, const uint8_t *data,
-                                                             size_t length)
+#define TARGET __attribute__((target("sse4.2,pclmul")))
+
+TARGET static uint64_t product(uint32_t a, uint32_t b)
 {
-    uint64_t wide = state;
-    for (; length >= 8; length -= 8) {
-        uint64_t word;
-        memcpy(&word, data, 8);
-        wide = _mm_crc32_u64(wide, word);
-        data += 8;
-    }
-    state = (uint32_t)wide;
-    for (; length > 0; length--)
-        state = _mm_crc32_u8(state, *data++);
-    return state;
+    __m128i wide = _mm_clmulepi64_si128(_mm_cvtsi64_si128((int64_t)(uint64_t)a),
+                                        _mm_cvtsi64_si128((int64_t)(uint64_t)b), 0x00);
+    return (uint64_t)_mm_cvtsi128_si64(wide);
 }
+
+#define STREAM_FUNCTION affs_crc32c_sse42
+#define STREAM_TARGET TARGET
+#define STREAM_WORD(state, word) ((uint32_t)_mm_crc32_u64((state), (word)))
+#define STREAM_BYTE(state, byte) _mm_crc32_u8((state), (byte))
+#define STREAM_PRODUCT(a, b) product((a), (b))
+#include "crc32c_streams.h"
+
 #else
-typedef int affs_crc32c_x86_is_empty;
+
+typedef int affs_crc32c_x86_is_empty; /* ISO C wants a declaration in every file */
+
 #endif
