@@ -98,9 +98,9 @@ class EnginePort(Protocol):
 
     async def operations(self, limit: int) -> list[Plain]:
         """The newest entries of the volume's operation log, in ascending order; entries as given to
-        `record_operation`, with number added."""
+        `record_operation`, with number (rising by 1) and seq (of the last durable commit when the
+        entry was made) added."""
 
     async def record_operation(self, entry: Plain) -> None:
         """Appends to the operation log, which no rollback touches. Keys: time_ns, command, line,
-        uid, user, role, session, trace, ok (bool), error (code or ""), result (small object),
-        seq_before, seq_after."""
+        uid, user, role, session, trace, ok (bool), error (code or ""), result (small object)."""

@@ -1,0 +1,46 @@
+"""One module per command; `COMMANDS` is all of them, in the order of the help page."""
+
+from typing import Any
+
+from affs_fuse.runtime.command import Command
+from affs_fuse.runtime.commands.checkpoint import CHECKPOINT
+from affs_fuse.runtime.commands.checkpoints import CHECKPOINTS
+from affs_fuse.runtime.commands.commit import COMMIT
+from affs_fuse.runtime.commands.complete import COMPLETE
+from affs_fuse.runtime.commands.delete import DELETE
+from affs_fuse.runtime.commands.describe import DESCRIBE
+from affs_fuse.runtime.commands.df import DF
+from affs_fuse.runtime.commands.diff import DIFF
+from affs_fuse.runtime.commands.help import HELP
+from affs_fuse.runtime.commands.log import LOG
+from affs_fuse.runtime.commands.pin import PIN
+from affs_fuse.runtime.commands.ping import PING
+from affs_fuse.runtime.commands.publish import PUBLISH
+from affs_fuse.runtime.commands.rollback import ROLLBACK
+from affs_fuse.runtime.commands.show import SHOW
+from affs_fuse.runtime.commands.status import STATUS
+from affs_fuse.runtime.commands.unpin import UNPIN
+from affs_fuse.runtime.commands.watch import WATCH
+
+__all__ = ["COMMANDS"]
+
+COMMANDS: tuple[Command[Any], ...] = (
+    STATUS,
+    COMMIT,
+    CHECKPOINT,
+    PUBLISH,
+    ROLLBACK,
+    DIFF,
+    CHECKPOINTS,
+    SHOW,
+    PIN,
+    UNPIN,
+    DELETE,
+    LOG,
+    DF,
+    WATCH,
+    PING,
+    HELP,
+    DESCRIBE,
+    COMPLETE,
+)

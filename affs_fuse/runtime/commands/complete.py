@@ -1,0 +1,48 @@
+"""`complete`: what could come next in a line, for shells."""
+
+from dataclasses import dataclass
+
+from affs_fuse.auv import Value
+from affs_fuse.runtime.command import Command, Context, Example, Kind
+from affs_fuse.runtime.completion import completions
+from affs_fuse.runtime.parameters import Integer, Text, argument, option
+from affs_fuse.runtime.policy import Role
+from affs_fuse.runtime.results import Field, Schema, Shape
+from affs_fuse.runtime.words import LINE_CHARACTERS_MAX
+
+__all__ = ["COMPLETE"]
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    line: str = argument(Text(4 * LINE_CHARACTERS_MAX), "the line so far", default="")
+    cursor: int | None = option(
+        Integer(minimum=0), "characters in front of the cursor; without it, all of them"
+    )
+
+
+async def _run(context: Context, options: Options) -> Value:
+    states = await context.engine.states()
+    line = options.line if options.cursor is None else options.line[: options.cursor]
+    return completions(context.catalogue, states, line)
+
+
+COMPLETE = Command(
+    name="complete",
+    kind=Kind.QUERY,
+    role=Role.OBSERVER,
+    group="Asking",
+    summary="candidates for what comes next in a line",
+    description=(
+        "The answer names the place (column, length) that a candidate replaces, and for each "
+        "candidate the text to put there, its kind and a word about it."
+    ),
+    options=Options,
+    run=_run,
+    result=Schema(
+        Shape.DOCUMENT,
+        (Field("column", "Column"), Field("length", "Length"), Field("candidates", "Candidates")),
+    ),
+    examples=(Example("complete 'rollback --d'", "what fits here?"),),
+    hidden=True,
+)

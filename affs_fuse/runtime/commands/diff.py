@@ -1,0 +1,85 @@
+"""`diff`: what differs between two states."""
+
+from contextlib import aclosing
+from dataclasses import dataclass
+
+from affs_fuse.auv import Value
+from affs_fuse.runtime.command import Command, Context, Example, Kind
+from affs_fuse.runtime.parameters import Flag, Integer, StateReference, argument, option
+from affs_fuse.runtime.policy import Role
+from affs_fuse.runtime.results import Field, FieldKind, Schema, Shape
+
+__all__ = ["DIFF"]
+
+DIFFERENT_EXIT_STATUS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    a: str | None = argument(
+        StateReference(), "from; without it, the published state", default=None
+    )
+    b: str | None = argument(StateReference(), "to; without it, the working state", default=None)
+    limit: int | None = option(Integer(minimum=1), "stop after so many changes", short="-l")
+    exit_code: bool = option(Flag(), "let affsctl end with 4 when there are differences")
+
+
+async def _run(context: Context, options: Options) -> Value:
+    kinds: dict[str, int] = {"added": 0, "removed": 0, "changed": 0, "renamed": 0}
+    growth = 0
+    # One more than asked for tells whether there is more.
+    limit = None if options.limit is None else options.limit + 1
+    count = 0
+    complete = True
+    async with aclosing(context.engine.diff(options.a, options.b, limit)) as changes:
+        async for change in changes:
+            if count == options.limit:
+                complete = False
+                break
+            count += 1
+            kinds[change["kind"]] += 1
+            growth += change["bytes"]
+            await context.reply.item(change)
+    summary: dict[str, Value] = {**kinds, "count": count, "bytes": growth, "complete": complete}
+    if options.exit_code and count:
+        summary["exit_status"] = DIFFERENT_EXIT_STATUS
+    return summary
+
+
+DIFF = Command(
+    name="diff",
+    kind=Kind.QUERY,
+    role=Role.OBSERVER,
+    group="Looking",
+    summary="what differs between two states",
+    description=(
+        "Paths added, removed, changed and renamed, and by how many bytes each grew. `working` "
+        "names the working state. Its cost is that of the difference, not of the volume."
+    ),
+    options=Options,
+    run=_run,
+    result=Schema(
+        Shape.STREAM,
+        (
+            Field("kind", "CHANGE"),
+            Field("what", "WHAT", FieldKind.LIST),
+            Field("bytes", "GROWTH", FieldKind.GROWTH),
+            Field("path", "PATH", FieldKind.PATH),
+            Field("from", "FROM", FieldKind.PATH),
+        ),
+        summary=(
+            Field("added", "added", FieldKind.COUNT),
+            Field("removed", "removed", FieldKind.COUNT),
+            Field("changed", "changed", FieldKind.COUNT),
+            Field("renamed", "renamed", FieldKind.COUNT),
+            Field("bytes", "growth", FieldKind.GROWTH),
+            Field("complete", "all of it", FieldKind.FLAG),
+        ),
+    ),
+    errors=("state.not_found", "state.ambiguous"),
+    examples=(
+        Example("diff", "what have I done since it was published?"),
+        Example("diff before-upgrade after-upgrade", "between two kept states"),
+        Example("diff @ working --limit 20", "the first changes since the newest kept state"),
+    ),
+)

@@ -1,0 +1,35 @@
+"""`pin`: one pin more."""
+
+from dataclasses import dataclass
+
+from affs_fuse.auv import Value
+from affs_fuse.runtime.command import Command, Context, Example, Kind
+from affs_fuse.runtime.parameters import StateReference, argument
+from affs_fuse.runtime.policy import Role
+from affs_fuse.runtime.results import STATE_FIELDS, Schema, Shape
+
+__all__ = ["PIN"]
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    state: str = argument(StateReference(), "which one")
+
+
+async def _run(context: Context, options: Options) -> Value:
+    return await context.engine.pin(options.state)
+
+
+PIN = Command(
+    name="pin",
+    kind=Kind.COMMAND,
+    role=Role.OPERATOR,
+    group="Keeping",
+    summary="protect a kept state from deletion",
+    description="Pins are counted: a state can be deleted when every pin is released.",
+    options=Options,
+    run=_run,
+    result=Schema(Shape.DOCUMENT, STATE_FIELDS, headline="Pinned {}."),
+    errors=("state.not_found", "state.ambiguous"),
+    examples=(Example("pin before-upgrade", "keep it for good"),),
+)

@@ -1,0 +1,58 @@
+"""`status`: the volume, its states and its space on one screen."""
+
+from affs_fuse.auv import Value
+from affs_fuse.runtime.command import Command, Context, Example, Kind, NoOptions
+from affs_fuse.runtime.policy import Role
+from affs_fuse.runtime.results import Field, FieldKind, Schema, Shape
+
+__all__ = ["STATUS"]
+
+
+async def _run(context: Context, options: NoOptions) -> Value:
+    return {**await context.engine.status(), "runtime": context.runtime_status()}
+
+
+STATUS = Command(
+    name="status",
+    kind=Kind.QUERY,
+    role=Role.OBSERVER,
+    group="Looking",
+    summary="the volume, its states and its space on one screen",
+    description=(
+        "What is mounted, whether all of it is durable, what is published, how full it is, and "
+        "what works in the background. Programs also find counters of the runtime under "
+        "`runtime`."
+    ),
+    options=NoOptions,
+    run=_run,
+    result=Schema(
+        Shape.DOCUMENT,
+        (
+            Field("label", "Label"),
+            Field("uuid", "UUID"),
+            Field("mount", "Mounted on", FieldKind.PATH),
+            Field("backends", "Backends", FieldKind.LIST),
+            Field("read_only", "Read-only", FieldKind.FLAG),
+            Field("read_only_reason", "Because"),
+            Field("degraded", "Degraded", FieldKind.FLAG),
+            Field("seq", "Last commit", FieldKind.COUNT),
+            Field("commit_time_ns", "Committed", FieldKind.TIME),
+            Field("dirty", "Uncommitted changes", FieldKind.FLAG),
+            Field("dirty_bytes", "Uncommitted data", FieldKind.SIZE),
+            Field("published", "Published", FieldKind.STATE),
+            Field("base", "Working on top of", FieldKind.STATE),
+            Field("states", "Kept states", FieldKind.COUNT),
+            Field("objects", "Objects", FieldKind.COUNT),
+            Field("open_files", "Open files", FieldKind.COUNT),
+            Field("space.used", "Used", FieldKind.SIZE),
+            Field("space.available", "Available", FieldKind.SIZE),
+            Field("space.total", "Size", FieldKind.SIZE),
+            Field("space.reclaimable", "To be reclaimed", FieldKind.SIZE),
+            Field("jobs", "Jobs", FieldKind.LIST),
+            Field("runtime.sessions.open", "Sessions", FieldKind.COUNT),
+            Field("uptime_s", "Up for", FieldKind.DURATION),
+            Field("version", "Version"),
+        ),
+    ),
+    examples=(Example("status", "how is the volume?"),),
+)

@@ -1,0 +1,147 @@
+"""Candidates for the end of a line, from the registry and the states of the volume."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from affs_fuse.auv import Value
+from affs_fuse.errors import AffsError
+from affs_fuse.runtime.command import Catalogue, Command
+from affs_fuse.runtime.grammar import option_named
+from affs_fuse.runtime.parameters import (
+    SOURCE_COMMANDS,
+    SOURCE_STATES,
+    STATE_WORDS,
+    Parameter,
+)
+from affs_fuse.runtime.ports import Plain
+from affs_fuse.runtime.words import Word, quote, split
+
+__all__ = ["CANDIDATES_MAX", "completions"]
+
+CANDIDATES_MAX = 200
+"""More than a person reads."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Candidate:
+    """text: the word, unquoted. kind: command, option, state or value."""
+
+    text: str
+    kind: str
+    help: str
+
+
+def completions(catalogue: Catalogue, states: list[Plain], line: str) -> dict[str, Value]:
+    """column (from 1) and length of what a candidate replaces; candidates: a list of {text,
+    source, kind, help}, where source is text quoted for the line. Inside open quotes there are
+    none."""
+    empty = {"column": len(line) + 1, "length": 0, "candidates": []}
+    try:
+        words = split(line)
+    except AffsError:
+        return empty
+    if any(word.pipe for word in words):
+        return empty
+    new_word = not words or line[-1].isspace()
+    last = None if new_word else words.pop()
+    prefix = "" if last is None else last.text
+    start = len(line) if last is None else last.start
+    if not words:
+        candidates: Iterable[_Candidate] = _commands(catalogue)
+    else:
+        try:
+            command = catalogue.find(words[0].text)
+        except AffsError:
+            return empty
+        shift, candidates = _for_command(catalogue, states, command, words[1:], last)
+        prefix, start = prefix[shift:], start + shift
+    found = [
+        {"text": one.text, "source": quote(one.text), "kind": one.kind, "help": one.help}
+        for one in candidates
+        if one.text.lower().startswith(prefix.lower())
+    ]
+    return {
+        "column": start + 1,
+        "length": len(line) - start,
+        "candidates": found[:CANDIDATES_MAX],
+    }
+
+
+def _for_command(
+    catalogue: Catalogue,
+    states: list[Plain],
+    command: Command[Any],
+    words: list[Word],
+    last: Word | None,
+) -> tuple[int, Iterable[_Candidate]]:
+    """What fits behind words; the number is how much of the last word stands in front of it
+    (`--name=`)."""
+    waiting, given, place_count, options_end = _read(command, words)
+    if waiting is not None:
+        return 0, _values(catalogue, states, waiting)
+    if last is not None and last.option_like and not options_end:
+        name, equals, _ = last.source.partition("=")
+        parameter = option_named(command, name) if equals else None
+        if parameter is not None:
+            return len(name) + 1, _values(catalogue, states, parameter)
+        return 0, _options(command, given)
+    places = command.positionals
+    if place_count < len(places):
+        place = places[place_count]
+    elif places and places[-1].repeated:
+        place = places[-1]
+    else:
+        return 0, () if options_end or last is not None else _options(command, given)
+    return 0, _values(catalogue, states, place)
+
+
+def _read(command: Command[Any], words: list[Word]) -> tuple[Parameter | None, set[str], int, bool]:
+    """The option that waits for its value, names of options given, count of positionals, whether
+    `--` came. Mistakes in the line are passed over: the parser will name them."""
+    waiting: Parameter | None = None
+    given: set[str] = set()
+    place_count = 0
+    options_end = False
+    for word in words:
+        if waiting is not None:
+            waiting = None
+        elif not options_end and word.source == "--":
+            options_end = True
+        elif not options_end and word.option_like:
+            name, equals, _ = word.source.partition("=")
+            parameter = option_named(command, name)
+            if parameter is not None:
+                given.add(parameter.name)
+                if parameter.type.takes_value and not equals:
+                    waiting = parameter
+        else:
+            place_count += 1
+    return waiting, given, place_count, options_end
+
+
+def _commands(catalogue: Catalogue) -> Iterator[_Candidate]:
+    for command in catalogue.all():
+        if not command.hidden:
+            yield _Candidate(command.name, "command", command.summary)
+
+
+def _options(command: Command[Any], given: set[str]) -> Iterator[_Candidate]:
+    for parameter in command.parameters:
+        if not parameter.positional and parameter.name not in given:
+            yield _Candidate(parameter.word, "option", parameter.help)
+
+
+def _values(
+    catalogue: Catalogue, states: list[Plain], parameter: Parameter
+) -> Iterator[_Candidate]:
+    for value, about in parameter.type.choices().items():
+        yield _Candidate(value, "value", about)
+    if parameter.type.source == SOURCE_COMMANDS:
+        yield from _commands(catalogue)
+    if parameter.type.source == SOURCE_STATES:
+        for word in STATE_WORDS:
+            yield _Candidate(word, "state", "")
+        for state in reversed(states):
+            about = state["message"].partition("\n")[0]
+            yield _Candidate(state["label"] or state["id"], "state", about)

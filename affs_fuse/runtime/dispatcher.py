@@ -1,0 +1,298 @@
+"""The one way from a request to a command and back.
+
+Order of a request: trace, parse, role, idempotency, plan and confirmation, run, operation log,
+answer. Invariants:
+- `serve` gives exactly one Answer or Failure for each request and raises nothing but trio's own
+  cancellation.
+- A destructive command runs only with --yes, or with a token whose plan is still true.
+- What a command did is in the operation log before its answer leaves.
+"""
+
+import hashlib
+import logging
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import trio
+
+from affs_fuse.auv import Value, encode_canonical
+from affs_fuse.clock import Clock, Entropy
+from affs_fuse.errors import AffsError, Category
+from affs_fuse.protocol import Answer, Failure, Request, RequestId
+from affs_fuse.runtime.command import Context, Danger, Kind, Plan, Reply, Safety
+from affs_fuse.runtime.events import EventBus
+from affs_fuse.runtime.failures import as_affs_error
+from affs_fuse.runtime.grammar import Invocation, write_line
+from affs_fuse.runtime.idempotency import IdempotencyMemory
+from affs_fuse.runtime.policy import Policy
+from affs_fuse.runtime.ports import EnginePort, Plain
+from affs_fuse.runtime.registry import Registry
+from affs_fuse.runtime.session import Session, Sessions
+from affs_fuse.runtime.statistics import Requests, RequestStatistics
+from affs_fuse.runtime.trace import current_trace, is_trace, new_trace, traced
+
+__all__ = ["Dispatcher"]
+
+_log = logging.getLogger("affs.runtime")
+
+TOKEN_DIGITS = 16
+"""Of a confirmation token. It guards against mistakes, not against attackers: --yes needs none."""
+
+DEADLINE_MS_MAX = 7 * 24 * 3600 * 1000
+
+
+@dataclass(slots=True)
+class _Running:
+    """A request in work. command: its name once it is known."""
+
+    scope: trio.CancelScope
+    cancelled: bool = False
+    command: str = ""
+
+
+class Dispatcher:
+    """Shared by all connections; loop thread only."""
+
+    def __init__(
+        self,
+        *,
+        engine: EnginePort,
+        registry: Registry,
+        events: EventBus,
+        sessions: Sessions,
+        clock: Clock,
+        entropy: Entropy,
+    ) -> None:
+        self._engine = engine
+        self._registry = registry
+        self._events = events
+        self._sessions = sessions
+        self._clock = clock
+        self._entropy = entropy
+        self._memory = IdempotencyMemory()
+        self._requests = Requests()
+        self._running: dict[tuple[str, RequestId], _Running] = {}
+
+    @property
+    def sessions(self) -> Sessions:
+        return self._sessions
+
+    def statistics(self) -> RequestStatistics:
+        return self._requests.statistics()
+
+    def status(self) -> Plain:
+        """For `status`: what the runtime itself has to say."""
+        return {
+            "sessions": asdict(self._sessions.statistics()),
+            "requests": self._requests.statistics().to_auv(),
+            "events": {**asdict(self._events.statistics()), "cursor": self._events.cursor},
+        }
+
+    def cancel(self, session: Session, request_id: RequestId) -> bool:
+        """Stops a request of this session; its answer still comes. False when it is not in work."""
+        running = self._running.get((session.id, request_id))
+        if running is None:
+            return False
+        running.cancelled = True
+        running.scope.cancel()
+        return True
+
+    async def serve(self, session: Session, request: Request, reply: Reply) -> Answer | Failure:
+        """request.id is not in work for this session already: the connection sees to that."""
+        trace = request.trace if is_trace(request.trace) else new_trace(self._entropy)
+        started = self._clock.monotonic()
+        running = _Running(trio.CancelScope())
+        self._running[session.id, request.id] = running
+        self._requests.begin()
+        failure: AffsError | None = None
+        value: Value = None
+        try:
+            with traced(trace):
+                try:
+                    value = await self._in_time(session, request, reply, running)
+                except Exception as error:  # noqa: BLE001 - logged there unless it is expected
+                    failure = as_affs_error(error, trace)
+        except BaseException:
+            self._requests.abandoned()
+            raise
+        finally:
+            del self._running[session.id, request.id]
+        seconds = self._clock.monotonic() - started
+        self._requests.end(running.command, seconds, failure.category if failure else None)
+        _log_request(session, running.command, seconds, failure, trace)
+        if failure is not None:
+            return Failure(request.id, failure.to_auv(trace))
+        return Answer(request.id, value)
+
+    async def _in_time(
+        self, session: Session, request: Request, reply: Reply, running: _Running
+    ) -> Value:
+        """Within the deadline and until it is cancelled. A result that came all the same is the
+        result."""
+        deadline_ms = request.deadline_ms
+        if deadline_ms is not None:
+            running.scope.deadline = trio.current_time() + min(deadline_ms, DEADLINE_MS_MAX) / 1000
+        with running.scope:
+            return await self._one(session, request, reply, running)
+        if running.cancelled:
+            raise AffsError("request.cancelled", Category.CANCELLED, "the request was cancelled")
+        raise AffsError(
+            "request.deadline",
+            Category.DEADLINE,
+            f"not done within {deadline_ms} ms",
+            hint="give it more time; nothing was left half done",
+            retryable=True,
+        )
+
+    async def _one(
+        self, session: Session, request: Request, reply: Reply, running: _Running
+    ) -> Value:
+        if request.line is not None:
+            invocation = self._registry.parse_line(request.line)
+        else:
+            assert request.command is not None, "a request has a line or a command"
+            invocation = self._registry.parse_arguments(request.command, request.args)
+        command = invocation.command
+        running.command = command.name
+        Policy.demand(command.role, session.role, command.name)
+        context = Context(
+            engine=self._engine,
+            events=self._events,
+            clock=self._clock,
+            session=session,
+            reply=reply,
+            catalogue=self._registry,
+            runtime_status=self.status,
+        )
+        if command.kind is Kind.QUERY or not request.idempotency_key:
+            return await self._safely(context, invocation)
+        return await self._memory.once(
+            session.identity.uid,
+            request.idempotency_key,
+            [command.name, invocation.arguments],
+            lambda: self._safely(context, invocation),
+            self._requests.repeated,
+        )
+
+    async def _safely(self, context: Context, invocation: Invocation) -> Value:
+        """Dry run, confirmation, or the real thing."""
+        command, safety = invocation.command, invocation.safety
+        if command.plan is not None and (
+            safety.dry_run
+            or safety.token
+            or (invocation.danger is Danger.DESTRUCTIVE and not safety.yes)
+        ):
+            plan = await command.plan(context, invocation.options)
+            token = _token(invocation, plan)
+            if safety.dry_run:
+                return {"plan": plan.shown, "token": token, "danger": invocation.danger.word}
+            if safety.token != token:
+                raise _unconfirmed(invocation, plan, token)
+        if command.kind is Kind.QUERY:
+            return await command.run(context, invocation.options)
+        return await self._recorded(context, invocation)
+
+    async def _recorded(self, context: Context, invocation: Invocation) -> Value:
+        try:
+            result = await invocation.command.run(context, invocation.options)
+        except AffsError as error:
+            await self._record(context, invocation, error.code, {})
+            raise
+        await self._record(context, invocation, "", _small(result))
+        return result
+
+    async def _record(
+        self, context: Context, invocation: Invocation, error: str, result: Plain
+    ) -> None:
+        """The effect is there already, so a log that cannot be written does not make it a
+        failure."""
+        identity = context.session.identity
+        entry = {
+            "time_ns": self._clock.now_ns(),
+            "command": invocation.command.name,
+            "line": invocation.line,
+            "uid": identity.uid,
+            "user": identity.user,
+            "role": context.session.role.word,
+            "session": context.session.id,
+            "trace": current_trace(),
+            "ok": not error,
+            "error": error,
+            "result": result,
+        }
+        with trio.CancelScope(shield=True):
+            try:
+                await self._engine.record_operation(entry)
+            except (AffsError, OSError) as problem:
+                _log.warning("the operation log took no entry: %s", problem, extra={"entry": entry})
+
+
+def _own_arguments(invocation: Invocation) -> dict[str, Value]:
+    safety_names = Safety.__dataclass_fields__.keys()
+    return {k: v for k, v in invocation.arguments.items() if k not in safety_names}
+
+
+def _token(invocation: Invocation, plan: Plan) -> str:
+    basis = [invocation.command.name, _own_arguments(invocation), plan.basis]
+    return hashlib.sha256(encode_canonical(basis)).hexdigest()[:TOKEN_DIGITS]
+
+
+def _unconfirmed(invocation: Invocation, plan: Plan, token: str) -> AffsError:
+    """The error carries what a client needs to ask and to go on: the plan, and the line that
+    confirms it."""
+    name = invocation.command.name
+    details = {
+        "plan": plan.shown,
+        "token": token,
+        "danger": invocation.danger.word,
+        "command": name,
+        "confirmed_line": write_line(
+            invocation.command, {**_own_arguments(invocation), "token": token}
+        ),
+    }
+    if invocation.safety.token:
+        return AffsError(
+            "plan.stale",
+            Category.CONFLICT,
+            f"the plan of this {name} no longer holds: the volume has changed since",
+            hint="look at the new plan and use its token",
+            details=details,
+        )
+    return AffsError(
+        "plan.unconfirmed",
+        Category.CONFLICT,
+        f"this {name} cannot be undone, so it takes --yes or the token of a dry run",
+        hint=f"see what it would do with --dry-run, then add --token {token}, or --yes",
+        details=details,
+    )
+
+
+def _small(result: Value) -> Plain:
+    """What of a result goes into the operation log: scalars, and states by their id."""
+    if not isinstance(result, dict):
+        return {}
+    small: dict[str, Any] = {}
+    for key, value in result.items():
+        if isinstance(value, dict) and "id" in value:
+            small[key] = value["id"]
+        elif value is None or isinstance(value, bool | int | float | str):
+            small[key] = value
+    return small
+
+
+def _log_request(
+    session: Session, command: str, seconds: float, failure: AffsError | None, trace: str
+) -> None:
+    fields = {
+        "trace": trace,
+        "session": session.id,
+        "uid": session.identity.uid,
+        "command": command,
+        "seconds": seconds,
+        "code": failure.code if failure else "",
+    }
+    if failure is not None and failure.category is Category.DENIED:
+        _log.warning("%s: %s", session.identity.user, failure.message, extra=fields)
+    else:
+        outcome = failure.code if failure else "ok"
+        _log.debug("%s %s: %s", session.identity.user, command, outcome, extra=fields)
