@@ -41,6 +41,13 @@ void affs_tree_drop_dirty(affs_tree *tree, affs_node *node)
     affs_cache_drop_dirty(tree->cache, node);
 }
 
+static void drop_all_dirty(affs_tree *tree)
+{
+    while (tree->dirty.first)
+        affs_tree_drop_dirty(tree, tree->dirty.first);
+    tree->version++;
+}
+
 int affs_tree_set_root(affs_tree *tree, const affs_pointer *root)
 {
     int result = root ? affs_root_check(root, tree->kind) : AFFS_OK;
@@ -48,10 +55,8 @@ int affs_tree_set_root(affs_tree *tree, const affs_pointer *root)
         result = affs_cache_ensure(tree->cache, 1);
     if (result != AFFS_OK)
         return result;
-    while (tree->dirty.first)
-        affs_tree_drop_dirty(tree, tree->dirty.first);
+    drop_all_dirty(tree);
     tree->dropped_count = 0;
-    tree->version++;
     if (needs_leaf(tree, root)) {
         affs_node *leaf = new_dirty(tree);
         affs_node_clear(leaf, tree->kind, 0);
@@ -76,19 +81,31 @@ affs_tree *affs_tree_new(affs_cache *cache, uint8_t kind, const affs_pointer *ro
         free(tree);
         return NULL;
     }
+    tree->holders = 1;
     affs_cache_hold(cache);
     return tree;
+}
+
+void affs_tree_hold(affs_tree *tree)
+{
+    tree->holders++;
+}
+
+void affs_tree_release(affs_tree *tree)
+{
+    if (--tree->holders > 0)
+        return;
+    affs_cache_release(tree->cache);
+    free(tree->dropped);
+    free(tree);
 }
 
 void affs_tree_free(affs_tree *tree)
 {
     if (!tree)
         return;
-    while (tree->dirty.first)
-        affs_tree_drop_dirty(tree, tree->dirty.first);
-    affs_cache_release(tree->cache);
-    free(tree->dropped);
-    free(tree);
+    drop_all_dirty(tree);
+    affs_tree_release(tree);
 }
 
 int affs_tree_get_root(const affs_tree *tree, affs_pointer *root)
@@ -290,7 +307,8 @@ static int check_put(const affs_tree *tree, const affs_key *key, const void *pay
         return AFFS_E_READONLY;
     if (mode < AFFS_PUT_ANY || mode > AFFS_PUT_REPLACE)
         return AFFS_E_INVALID;
-    return affs_verify_item(tree->kind, key, payload, length);
+    /* What could not be read back is never written. */
+    return affs_verify_item(tree->kind, key, payload, length) == AFFS_OK ? AFFS_OK : AFFS_E_INVALID;
 }
 
 /* A put of what is there already needs no copy of anything. */

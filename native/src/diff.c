@@ -23,7 +23,7 @@ typedef struct {
 } frame;
 
 typedef struct {
-    const affs_tree *tree;
+    affs_tree *tree;
     uint64_t version;
     bool at_root; /* the root is the head */
     unsigned depth;
@@ -49,7 +49,7 @@ struct affs_diff {
     cursor b;
 };
 
-static cursor cursor_of(const affs_tree *tree)
+static cursor cursor_of(affs_tree *tree)
 {
     return (cursor){
         .tree = tree, .version = tree->version, .at_root = !affs_pointer_empty(&tree->root)};
@@ -65,7 +65,8 @@ affs_diff *affs_diff_new(affs_tree *a, affs_tree *b)
     diff->cache = a->cache;
     diff->a = cursor_of(a);
     diff->b = cursor_of(b);
-    affs_cache_hold(diff->cache);
+    affs_tree_hold(a);
+    affs_tree_hold(b);
     return diff;
 }
 
@@ -73,7 +74,8 @@ void affs_diff_free(affs_diff *diff)
 {
     if (!diff)
         return;
-    affs_cache_release(diff->cache);
+    affs_tree_release(diff->a.tree);
+    affs_tree_release(diff->b.tree);
     free(diff);
 }
 

@@ -73,6 +73,7 @@ struct affs_tree {
     uint32_t dropped_count;
     uint32_t dropped_capacity;
     uint32_t dirty_count;
+    uint32_t holders; /* the owner and each diff */
     uint8_t kind;
     bool writable;
 };
@@ -202,6 +203,8 @@ int affs_child_check(const affs_node *child, unsigned level, const affs_key *low
 /* Fill path from the root to the leaf of key. AFFS_R_NOT_FOUND: the tree has no node. */
 int affs_path_find(affs_tree *tree, affs_path *path, const affs_key *key);
 affs_pointer affs_dirty_pointer(const affs_node *node);
+void affs_tree_hold(affs_tree *tree);
+void affs_tree_release(affs_tree *tree);
 void affs_tree_drop_dirty(affs_tree *tree, affs_node *node);
 
 static inline void affs_list_remove(affs_node_list *list, affs_node *node)
