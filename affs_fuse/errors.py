@@ -77,6 +77,7 @@ class AffsError(Exception):
 
     code: stable, dotted, lower case ("volume.not_affs"), listed in docs/specs/Errors.md.
     message: one line, what and where. hint: what to do, or "". details: AUV-able values.
+    errno: what a program that works through the mount sees, the category's unless given.
     """
 
     def __init__(
@@ -88,6 +89,7 @@ class AffsError(Exception):
         hint: str = "",
         retryable: bool = False,
         details: dict[str, Any] | None = None,
+        errno: int | None = None,
     ) -> None:
         super().__init__(message)
         self.code = code
@@ -96,6 +98,7 @@ class AffsError(Exception):
         self.hint = hint
         self.retryable = retryable
         self.details = details or {}
+        self.errno = category.errno if errno is None else errno
 
     def to_auv(self, trace: str = "") -> dict[str, Any]:
         """The object that answers carry (docs/specs/Errors.md, "Shape")."""

@@ -1,0 +1,246 @@
+"""Deleting kept states: what may be freed, found by a pruned difference between immutable trees.
+
+disk-layout.md, "Reclaim"; the rules are modelled in tests/models. A state S with parent P and one descendant
+C: freed is what S refers to, born after P, and not in C. A state from which two or more descend waits. Births
+only grow, a state never refers to a block twice, and a block that a state has dropped never comes back into
+its descendants: so blocks can be compared by address alone.
+
+Nothing is freed while the job looks: the result is applied in one turn, together with the removal of the
+state, and becomes durable with one commit. A crash before it leaves the state doomed, and the job starts
+again at the next opening.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+
+from affs_fuse.core.codec import Extent, Xattr
+from affs_fuse.core.constants import (
+    DIFF_NODE_A,
+    DIFF_NODE_B,
+    ITEM_EXTENT,
+    ITEM_XATTR,
+    NODE_BLOCKS,
+    STATE_DOOMED,
+    STATE_HIDDEN,
+    TREE_NAMESPACE,
+    XATTR_EXTENT,
+)
+from affs_fuse.core.tree import Diff, DiffEvent, Tree
+from affs_fuse.errors import AffsError, Category
+from affs_fuse.volume.commit import CutRequest, Keep
+from affs_fuse.volume.states import KeptState
+from affs_fuse.volume.volume import Volume
+
+__all__ = ["ReclaimJob", "doom", "extents_of", "next_job", "waiting_for"]
+
+EVENTS_PER_STEP = 2000
+"""Differences looked at in one step: a few milliseconds."""
+
+BlockRun = tuple[int, int, int]
+"""(logical address, blocks, birth)."""
+
+
+def doom(volume: Volume, state: KeptState) -> KeptState:
+    """Mark a state as deleted: it disappears from every list at once. Errors: state.published, state.pinned."""
+    published = volume.states.published
+    if published is not None and published.number == state.number:
+        raise AffsError(
+            "state.published",
+            Category.CONFLICT,
+            f"state {state.name} is the published one",
+            hint="publish another state first",
+        )
+    if state.pins:
+        raise AffsError(
+            "state.pinned",
+            Category.CONFLICT,
+            f"state {state.name} is pinned ({state.pins})",
+            hint="affsctl unpin releases it",
+        )
+    doomed = replace(state, flags=state.flags | STATE_DOOMED)
+    volume.states.put(doomed)
+    return doomed
+
+
+def waiting_for(volume: Volume, state: KeptState) -> list[KeptState]:
+    """The states because of which a deleted one keeps its blocks: its descendants, if there are several."""
+    children = volume.states.children(state.number)
+    count = len(children) + (volume.working.ancestor == state.number)
+    return children if count > 1 else []
+
+
+def next_job(volume: Volume) -> "ReclaimJob | None":
+    """A job for a doomed state that can be reclaimed now: not a branch point, not held by a view."""
+    for state in volume.states.all():
+        if not state.flags & STATE_DOOMED or state.flags & STATE_HIDDEN:
+            continue
+        if volume.held(state.number):
+            continue
+        children = volume.states.children(state.number)
+        working = volume.working.ancestor == state.number
+        if len(children) + working > 1:
+            continue
+        if any(volume.held(child.number) for child in children):
+            continue
+        return ReclaimJob(volume, state)
+    return None
+
+
+@dataclass(slots=True, eq=False)
+class _Frees:
+    """What one comparison found. Blocks of A that turn up in B too are not freed."""
+
+    a_nodes: dict[int, int] = field(default_factory=dict)
+    b_nodes: set[int] = field(default_factory=set)
+    a_extents: list[BlockRun] = field(default_factory=list)
+    b_extents: list[BlockRun] = field(default_factory=list)
+
+    def result(self, born_after: int) -> list[tuple[int, int]]:
+        """(address, blocks) runs to free."""
+        nodes = [
+            (address, NODE_BLOCKS)
+            for address, birth in self.a_nodes.items()
+            if birth > born_after and address not in self.b_nodes
+        ]
+        young = [run for run in self.a_extents if run[2] > born_after]
+        return sorted(nodes) + list(_subtract(young, self.b_extents))
+
+
+class ReclaimJob:
+    """Reclaims one doomed state. prepare(), then step() until it is True, then apply(), then a commit.
+
+    If the state's only descendant is the working state, prepare() says so by a cut request that keeps the
+    working state as a hidden one: the comparison needs an immutable descendant. What changes while it runs
+    is found by comparing the hidden state with the working one in apply(), in the same turn.
+    """
+
+    def __init__(self, volume: Volume, state: KeptState) -> None:
+        self._volume = volume
+        self.state = state
+        self._hidden: KeptState | None = None
+        self._frees = _Frees()
+        self._trees: tuple[Tree, Tree] | None = None
+        self._diff: Diff | None = None
+        self.events = 0
+
+    def prepare(self) -> CutRequest | None:
+        """The commit that is needed before the first step, or None."""
+        if self._volume.working.ancestor != self.state.number:
+            return None
+        flags = STATE_HIDDEN | STATE_DOOMED
+        return CutRequest(keep=Keep(self._volume.new_state_id(), flags=flags))
+
+    def begin(self, hidden: KeptState | None) -> None:
+        """hidden: the state that prepare()'s commit kept."""
+        self._hidden = hidden
+        other = hidden or self._child() or self._parent()
+        volume = self._volume
+        mine = volume.open_state(self.state)
+        theirs = (
+            volume.open_state(other)
+            if other is not None
+            else Tree(volume.cache, TREE_NAMESPACE, None, writable=False)
+        )
+        self._trees = mine, theirs
+        self._diff = Diff(mine, theirs)
+
+    def step(self) -> bool:
+        """Look at some more differences; True when there are no more. Raises NodeMissing (go on after)."""
+        assert self._diff is not None
+        for _ in range(EVENTS_PER_STEP):
+            try:
+                event = next(self._diff)
+            except StopIteration:
+                return True
+            self.events += 1
+            collect(self._frees, event)
+        return False
+
+    def apply(self) -> int:
+        """Free, and forget the state; the number of blocks. One turn, then commit. Raises NodeMissing,
+        with nothing changed (call again)."""
+        volume, state = self._volume, self.state
+        late = self._late_frees() if self._hidden is not None else []
+        runs = self._frees.result(volume.states.seq_of(state.parent))
+        for address, blocks in [*runs, *late]:
+            volume.space.free(address, blocks)
+        gone = [state] + ([self._hidden] if self._hidden is not None else [])
+        for child in volume.states.children(gone[-1].number):
+            volume.states.put(replace(child, parent=state.parent))
+        if volume.working.ancestor == gone[-1].number:
+            volume.working.ancestor = state.parent
+            volume.working.ancestor_seq = volume.states.seq_of(state.parent)
+        for each in gone:
+            self._forget_pointers(each)
+            volume.states.remove(each.number)
+        volume.note_change()
+        return sum(blocks for _, blocks in [*runs, *late])
+
+    def _late_frees(self) -> list[tuple[int, int]]:
+        """What the hidden state has, the working state has dropped since, and no one else needs."""
+        assert self._hidden is not None
+        frees = _Frees()
+        hidden = self._volume.open_state(self._hidden)
+        for event in Diff(hidden, self._volume.working.tree):
+            collect(frees, event)
+        return frees.result(self._volume.states.seq_of(self.state.parent))
+
+    def _child(self) -> KeptState | None:
+        children = self._volume.states.children(self.state.number)
+        return children[0] if children else None
+
+    def _parent(self) -> KeptState | None:
+        return self._volume.states.get(self.state.parent)
+
+    def _forget_pointers(self, state: KeptState) -> None:
+        self._volume.states.forget_pointers_to(state.number)
+
+
+def collect(frees: _Frees, event: DiffEvent) -> None:
+    """Note the nodes and blocks of one difference."""
+    if event.kind == DIFF_NODE_A:
+        assert event.node is not None
+        frees.a_nodes[event.node.address] = event.node.birth
+    elif event.kind == DIFF_NODE_B:
+        assert event.node is not None
+        frees.b_nodes.add(event.node.address)
+    else:
+        frees.a_extents.extend(extents_of(event.type, event.a))
+        frees.b_extents.extend(extents_of(event.type, event.b))
+
+
+def extents_of(item_type: int, payload: bytes | None) -> Iterator[BlockRun]:
+    """The runs of data blocks that an item refers to."""
+    if payload is None:
+        return
+    if item_type == ITEM_EXTENT:
+        extent = Extent.unpack(payload)
+    elif item_type == ITEM_XATTR:
+        fixed = Xattr.unpack(payload)
+        if fixed.storage != XATTR_EXTENT:
+            return
+        extent = Extent.unpack(payload, Xattr.SIZE + fixed.name_length)
+    else:
+        return
+    yield extent.address, extent.blocks, extent.birth
+
+
+def _subtract(runs: list[BlockRun], others: list[BlockRun]) -> Iterator[tuple[int, int]]:
+    """The parts of `runs` that no run of `others` covers. No block is in a list twice."""
+    cuts = sorted((address, address + blocks) for address, blocks, _ in others)
+    index = 0
+    for address, blocks, _ in sorted(runs):
+        at, end = address, address + blocks
+        while index < len(cuts) and cuts[index][1] <= at:
+            index += 1
+        probe = index
+        while at < end:
+            if probe < len(cuts) and cuts[probe][0] < end:
+                start, stop = cuts[probe]
+                if start > at:
+                    yield at, start - at
+                at = max(at, stop)
+                probe += 1
+            else:
+                yield at, end - at
+                at = end

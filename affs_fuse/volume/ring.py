@@ -1,0 +1,89 @@
+"""The commit ring: reading what is there, writing a record to both rings.
+
+docs/specs/DiskLayout.md, "Commit ring". The record of commit `seq` goes to slot seq % 64 of both rings.
+"""
+
+from dataclasses import dataclass
+
+from affs_fuse.core.codec import Commit, verify_commit
+from affs_fuse.core.constants import BLOCK_SIZE, RING_SLOTS
+from affs_fuse.core.errors import StructureError
+from affs_fuse.device.device import Device, device_error
+from affs_fuse.volume import layout
+
+__all__ = ["RingReading", "Slot", "read_ring", "read_slot", "write_record"]
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """One slot of one ring as found. record is None with a reason: "empty", "checksum", "unreadable" ..."""
+
+    region: int
+    index: int
+    record: Commit | None
+    reason: str
+    image: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class RingReading:
+    """Both rings. records: the valid ones by seq, newest first, one for each distinct image."""
+
+    slots: tuple[Slot, ...]
+
+    @property
+    def records(self) -> list[Commit]:
+        found: dict[bytes, Commit] = {}
+        for slot in self.slots:
+            if slot.record is not None:
+                found.setdefault(slot.image, slot.record)
+        return sorted(found.values(), key=lambda record: -record.seq)
+
+    @property
+    def unreadable(self) -> list[Slot]:
+        return [slot for slot in self.slots if slot.reason == "unreadable"]
+
+    @property
+    def damaged(self) -> list[Slot]:
+        return [slot for slot in self.slots if slot.record is None and slot.reason != "empty"]
+
+
+def read_ring(device: Device, uuid: bytes) -> RingReading:
+    """Every slot of both rings. Never raises for what it finds; the slots say it."""
+    return RingReading(
+        tuple(
+            read_slot(device, uuid, region, index)
+            for region in range(len(layout.REGIONS))
+            for index in range(RING_SLOTS)
+        )
+    )
+
+
+def read_slot(device: Device, uuid: bytes, region: int, index: int) -> Slot:
+    image, result = device.read(layout.ring_offset(region, index), BLOCK_SIZE)
+    if not result.ok:
+        return Slot(region, index, None, "unreadable", b"")
+    if not any(image):
+        return Slot(region, index, None, "empty", image)
+    try:
+        verify_commit(image, uuid)
+    except StructureError as error:
+        return Slot(region, index, None, error.reason, image)
+    record = Commit.unpack(image)
+    if record.seq % RING_SLOTS != index:
+        return Slot(region, index, None, "identity", image)
+    return Slot(region, index, record, "", image)
+
+
+def write_record(device: Device, seq: int, image: bytes) -> None:
+    """Put one record into its slot of both rings; no barrier. Errors: device.io, device.no_space."""
+    for region in range(len(layout.REGIONS)):
+        offset = layout.ring_offset(region, seq)
+        result = device.write(offset, [image])
+        if not result.ok:
+            raise device_error("writing a commit record of", device.identity, offset, result)
+
+
+def erase_record(device: Device, seq: int) -> None:
+    """Empty the slot of `seq` in both rings; no barrier. Errors: device.io."""
+    write_record(device, seq, bytes(BLOCK_SIZE))

@@ -1,0 +1,512 @@
+"""The volume: one facade over everything that makes a volume durable (architecture.md, "volume").
+
+    with Volume.open("demo.affs") as volume:
+        volume.run(operation, ...)      # an operation that may need nodes or data
+        volume.commit(flush)
+
+needs no FUSE, no socket, no event loop. The runtime uses the same object but does the waiting itself:
+begin_load / Load.execute / end_load for what an operation misses, cut / Cut.write / complete for a commit,
+take_batch / WriteBatch.execute / end_batch for data. All methods are called by one thread (the engine's),
+all `execute` and `write` methods of the objects they give may run in another.
+"""
+
+from collections.abc import Callable
+from contextlib import suppress
+from errno import EROFS
+from types import TracebackType
+from typing import ParamSpec, TypeVar
+
+from affs_fuse.clock import Clock, Entropy
+from affs_fuse.core.codec import Pointer, Superblock, frame_checksum
+from affs_fuse.core.constants import (
+    BLOCK_SIZE,
+    ITEM_OPERATION,
+    TREE_NAMESPACE,
+)
+from affs_fuse.core.tree import NodeCache, NodeMissing, Tree
+from affs_fuse.device.device import Buffer
+from affs_fuse.errors import AffsError, Category
+from affs_fuse.volume import layout
+from affs_fuse.volume.commit import (
+    OBJECT_NUMBERS_AHEAD,
+    Cut,
+    CutContext,
+    CutRequest,
+    LastCommit,
+    make_cut,
+)
+from affs_fuse.volume.data import DataStore, Placed, ReadPlan, WriteBatch
+from affs_fuse.volume.loading import Load
+from affs_fuse.volume.missing import BlockRead, DataMissing
+from affs_fuse.volume.opening import OpenOptions, Parts, open_parts
+from affs_fuse.volume.reserve import ReservePolicy, RoomKind
+from affs_fuse.volume.states import KeptState, StateTable
+from affs_fuse.volume.statistics import Statistics, StatFs
+from affs_fuse.volume.working import WorkingState
+
+__all__ = ["Volume"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+EMPTY_COMMITS_MAX = 3
+"""Commits that ripen held-back blocks before "no space" is told."""
+
+OPERATIONS_OBJECT = 1
+NODE_LOADS_MAX = 1_000_000
+
+
+class Volume:
+    """An open volume. Make one with Volume.open() or mkfs.make_volume()."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self.device = parts.device
+        self.superblock: Superblock = parts.superblock
+        self.geometry = parts.geometry
+        self.clock: Clock = parts.clock
+        self.entropy: Entropy = parts.entropy
+        self.hash_key = parts.superblock.hash_key
+        self.session = parts.session
+        self.report = parts.report
+        self.cache: NodeCache = parts.cache
+        self.trees = parts.trees
+        self.states: StateTable = parts.states
+        self.space = parts.space
+        self.working: WorkingState = parts.working
+        self.last = parts.last
+        self.generation = max(parts.last.seq, parts.report.newest_seq) + 1
+        self.read_only_reason = parts.report.read_only_reason
+        self.durable_seq = parts.last.seq
+        self.durable_time_ns = parts.last.time_ns
+        self.commit_count = 0
+        self._next_object = parts.next_object
+        self._object_limit = parts.next_object + OBJECT_NUMBERS_AHEAD
+        self._next_state = parts.next_state
+        self._data = DataStore(parts.device, parts.space)
+        self._policy = ReservePolicy(parts.space)
+        self._reserved = 0
+        self._abandoned: WorkingState | None = None
+        self._in_flight: Cut | None = None
+        self._holds: dict[int, int] = {}
+        self._readers: dict[int, int] = {}
+        self._batch_readers: dict[int, int] = {}
+        self._changed_outside = False
+        self._next_operation = self._find_next_operation()
+        self._claimed = False
+
+    # ---- life ----
+
+    @classmethod
+    def open(cls, path: str, options: OpenOptions | None = None) -> "Volume":
+        """Open a volume by its path. Errors: device.*, volume.* (opening.open_parts has the list)."""
+        return cls(open_parts(path, options or OpenOptions()))
+
+    def close(self) -> None:
+        """Mark it closed cleanly (if nothing is uncommitted) and release the device. Commits nothing."""
+        if not self.read_only and not self.device.read_only:
+            with suppress(AffsError):  # the next opening then takes it for unclean, which is safe
+                self._parts.owner.release(self.clock.now_ns())
+                self._parts.barrier.flush()
+        self.device.close()
+
+    def __enter__(self) -> "Volume":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    @property
+    def read_only(self) -> bool:
+        return bool(self.read_only_reason)
+
+    @property
+    def uuid(self) -> bytes:
+        """The user's UUID, 16 bytes."""
+        return self.superblock.user_uuid
+
+    @property
+    def label(self) -> str:
+        return self.superblock.label[: self.superblock.label_length].decode("utf-8", "replace")
+
+    def fail(self, reason: str) -> None:
+        """A promise cannot be kept any more: nothing is written from now on. The first reason stays."""
+        if not self.read_only_reason:
+            self.read_only_reason = reason
+
+    def check_writable(self) -> None:
+        """Errors: volume.read_only (EROFS), which says why."""
+        if self.read_only_reason:
+            raise AffsError(
+                "volume.read_only",
+                Category.DENIED,
+                f"the volume is read-only: {self.read_only_reason}",
+                errno=EROFS,
+            )
+
+    def heartbeat(self) -> None:
+        """In a worker, every few seconds while open for writing: say that we are alive. Errors: device.io."""
+        self._parts.owner.beat(self.clock.now_ns())
+
+    # ---- loading what operations miss ----
+
+    def run(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """Call an operation until it finds all it needs, loading at once what it misses; before telling
+        "no space", ripen held-back blocks by empty commits."""
+        empty_commits = 0
+        for _ in range(NODE_LOADS_MAX):
+            try:
+                return function(*args, **kwargs)
+            except (NodeMissing, DataMissing) as missing:
+                load = self.begin_load(missing)
+                load.execute()
+                self.end_load(load)
+            except AffsError as error:
+                if error.code != "volume.no_space" or not self.space.held_blocks:
+                    raise
+                empty_commits += 1
+                if empty_commits > EMPTY_COMMITS_MAX:
+                    raise
+                self.commit()
+        raise AssertionError("an operation that never finds what it loads")
+
+    def begin_load(self, missing: NodeMissing | DataMissing) -> Load:
+        """Where the missing bytes are. Errors: volume.address."""
+        if isinstance(missing, DataMissing):
+            plan = self._data.plan(missing.reads)
+            load = Load(missing, plan, self.device, 0)
+        else:
+            load = Load(missing, None, self.device, self._node_offset(missing.pointer))
+        self._readers[id(load)] = self.space.cut_count
+        return load
+
+    def end_load(self, load: Load) -> None:
+        """Hand over what was loaded. Errors: device.io, volume.node_corrupt, volume.data_corrupt."""
+        self._readers.pop(id(load), None)
+        data = load.take()
+        if isinstance(load.missing, DataMissing):
+            load.missing.deliver(data)
+            return
+        pointer = load.missing.pointer
+        cache = self.cache if pointer.tree == TREE_NAMESPACE else self.trees.cache
+        load.install(cache, data[0])
+        self.cache.trim()
+
+    def _node_offset(self, pointer: Pointer) -> int:
+        if pointer.tree == TREE_NAMESPACE:
+            return self._data.offset_of(pointer.address)
+        return layout.physical_block(pointer.address) * BLOCK_SIZE
+
+    # ---- objects and space ----
+
+    def new_object(self) -> int:
+        """A number that no object ever had. Errors: volume.numbers_exhausted until the next commit."""
+        if self._next_object >= self._object_limit:
+            raise AffsError(
+                "volume.numbers_exhausted",
+                Category.NO_SPACE,
+                "more than 1,048,576 objects were made since the last commit",
+                hint="commit, then go on",
+                retryable=True,
+            )
+        number = self._next_object
+        self._next_object += 1
+        return number
+
+    def reserve_metadata(self, kind: RoomKind) -> None:
+        """Room for the nodes that one operation may change. Errors: volume.no_space, volume.read_only."""
+        self.check_writable()
+        self._policy.require_nodes(kind, self._dirty_nodes(), self._reserved)
+
+    def reserve_data(self, blocks: int) -> None:
+        """Promise room for `blocks` blocks that are buffered. Errors: volume.no_space, volume.read_only."""
+        self.check_writable()
+        self._policy.require_blocks(blocks, self._reserved)
+        self._reserved += blocks
+
+    def release_data(self, blocks: int) -> None:
+        """Buffered blocks that will not be written after all."""
+        assert blocks <= self._reserved, "more released than reserved"
+        self._reserved -= blocks
+
+    def store(self, data: Buffer, intent: int) -> list[Placed]:
+        """Give buffered blocks (reserved before) a place; they are written later, by whoever takes the
+        batch. `data`: whole blocks, not changed afterwards. Errors: volume.no_space, device.no_space."""
+        placed = self._data.store(data, intent, self.generation)
+        self.release_data(len(data) // BLOCK_SIZE)
+        return placed
+
+    def drop_blocks(
+        self, address: int, blocks: int, birth: int, state: WorkingState | None = None
+    ) -> None:
+        """The state (the working one by default) refers to these blocks no longer: the birth rule."""
+        if birth > (state or self.working).ancestor_seq:
+            self.space.free(address, blocks)
+
+    def read(self, reads: list[BlockRead]) -> list[bytes]:
+        """Verified blocks; waits for the device. Errors: device.io, volume.data_corrupt."""
+        return self._data.plan(reads).execute()
+
+    def try_read(self, reads: list[BlockRead]) -> list[bytes] | None:
+        """The same without waiting, or None."""
+        return self._data.plan(reads).attempt()
+
+    def plan_read(self, reads: list[BlockRead]) -> ReadPlan:
+        return self._data.plan(reads)
+
+    @property
+    def waiting_bytes(self) -> int:
+        """Data with a place that no worker has been given yet."""
+        return self._data.waiting_bytes
+
+    def take_batch(self, bytes_max: int | None = None) -> WriteBatch | None:
+        """Data for a worker to write before the next commit wants it."""
+        batch = self._data.take_batch(bytes_max)
+        if batch is not None:
+            self._batch_readers[id(batch)] = self.space.cut_count
+        return batch
+
+    def end_batch(self, batch: WriteBatch) -> None:
+        """After batch.execute(). A write that failed makes the volume read-only. Errors: the batch's."""
+        self._batch_readers.pop(id(batch), None)
+        try:
+            self._data.end_batch(batch)
+        except AffsError as error:
+            self.fail(error.message)
+            raise
+
+    def _dirty_nodes(self) -> int:
+        abandoned = self._abandoned.tree.dirty_count if self._abandoned is not None else 0
+        return self.working.tree.dirty_count + abandoned
+
+    # ---- commits ----
+
+    @property
+    def dirty(self) -> bool:
+        """Is there something that a commit would make durable (buffers above this layer not counted)?"""
+        return (
+            self.working.tree.root is None
+            or self._changed_outside
+            or self._abandoned is not None
+            or self.trees.checkpoint.root is None
+            or self.trees.system.root is None
+        )
+
+    @property
+    def wants_commit(self) -> bool:
+        """Dirty nodes fill so much of memory or of the metadata room that a commit should come now."""
+        return self._policy.presses(self._dirty_nodes()) or (
+            self._object_limit - self._next_object < OBJECT_NUMBERS_AHEAD // 2
+        )
+
+    @property
+    def committing(self) -> bool:
+        return self._in_flight is not None
+
+    def cut(
+        self,
+        flush: Callable[[], None] | None = None,
+        request: CutRequest | None = None,
+    ) -> Cut:
+        """The synchronous turn of a commit. flush() puts what is buffered above into the trees.
+
+        Errors: volume.read_only, volume.no_space, device.no_space (nothing was cut).
+        """
+        assert self._in_flight is None, "one commit at a time"
+        self.check_writable()
+        if flush is not None:
+            flush()
+        asked = request or CutRequest()
+        context = self._cut_context()
+        cut = make_cut(context, asked)
+        self._next_state = context.next_state
+        self.generation = cut.seq + 1
+        self.last = LastCommit(
+            cut.seq, frame_checksum(cut.image), cut.record.time_ns, cut.image, cut.record.namespace_root
+        )
+        self._changed_outside = False
+        if asked.seal is not None:
+            self._abandoned = None
+        self._in_flight = cut
+        return cut
+
+    def complete(self, cut: Cut, error: AffsError | None = None) -> None:
+        """After cut.write(). With its error, if it failed: the volume becomes read-only, and it is raised."""
+        assert self._in_flight is cut
+        self._in_flight = None
+        for batch in cut.batches:
+            if batch.done.is_set() and id(batch) in self._batch_readers and batch is cut.batches[-1]:
+                with suppress(AffsError):  # the cut's own error says it
+                    self.end_batch(batch)
+        if error is not None:
+            self.fail(f"commit {cut.seq} failed: {error.message}")
+            raise error
+        for tree, nodes in cut.frozen:
+            tree.cache.written(nodes)
+        self.durable_seq = cut.seq
+        self.durable_time_ns = cut.record.time_ns
+        self.commit_count += 1
+        self._object_limit = cut.record.next_object
+        self.space.ripen(self._oldest_reader())
+        self.cache.trim()
+
+    def commit(
+        self,
+        flush: Callable[[], None] | None = None,
+        request: CutRequest | None = None,
+    ) -> Cut:
+        """cut, write and complete in one call, for use without an event loop. Errors: theirs."""
+        cut = self.cut(flush, request)
+        try:
+            cut.write()
+        except AffsError as error:
+            self.complete(cut, error)
+        else:
+            self.complete(cut)
+        return cut
+
+    def note_change(self) -> None:
+        """Something outside the trees of this object changed (a test's or a job's wish for a commit)."""
+        self._changed_outside = True
+
+    def _oldest_reader(self) -> int | None:
+        return min([*self._readers.values(), *self._batch_readers.values()], default=None)
+
+    def _take_batches(self) -> list[WriteBatch]:
+        self.take_batch()
+        return list(self._data.begun)
+
+    def _cut_context(self) -> CutContext:
+        return CutContext(
+            device=self.device,
+            barrier=self._parts.barrier,
+            space=self.space,
+            trees=self.trees,
+            states=self.states,
+            working=self.working,
+            last=self.last,
+            seq=self.generation,
+            now_ns=self.clock.now_ns(),
+            uuid=self.superblock.format_uuid,
+            salt=self.superblock.salt,
+            session=self.session,
+            next_object=self._next_object,
+            next_state=self._next_state,
+            place_count=self.superblock.place_count,
+            take_batches=self._take_batches,
+            write_block=self._data.write_block,
+        )
+
+    # ---- kept states ----
+
+    def begin_rollback(self, target: KeptState) -> WorkingState:
+        """The switch: the working state is the target's content from now on; gives the abandoned one, to
+        be sealed by a cut (CutRequest.seal). One synchronous step, constant cost."""
+        self.check_writable()
+        assert self._abandoned is None, "the last rollback is not sealed yet"
+        self._abandoned = self.working
+        tree = Tree(self.cache, TREE_NAMESPACE, target.root)
+        self.working = WorkingState(tree, target.number, target.seq, target.object_count)
+        return self._abandoned
+
+    def changed_since_kept(self, state: WorkingState | None = None) -> bool:
+        """Does the state differ from its nearest kept ancestor (buffers above not counted)?"""
+        working = state or self.working
+        root, ancestor = working.tree.root, self.states.get(working.ancestor)
+        return root is None or ancestor is None or root != ancestor.root
+
+    def open_state(self, state: KeptState) -> Tree:
+        """A read-only tree of a kept state. hold() it while it is in use, so that reclaim stays away."""
+        return Tree(self.cache, TREE_NAMESPACE, state.root, writable=False)
+
+    def hold(self, number: int) -> None:
+        """Keep a state from being reclaimed until release_hold()."""
+        self._holds[number] = self._holds.get(number, 0) + 1
+
+    def release_hold(self, number: int) -> None:
+        count = self._holds[number] - 1
+        if count:
+            self._holds[number] = count
+        else:
+            del self._holds[number]
+
+    def held(self, number: int) -> bool:
+        return number in self._holds
+
+    def new_state_id(self) -> bytes:
+        """128 bits: 48 of milliseconds, then random ones, so that ids order by time."""
+        milliseconds = max(0, self.clock.now_ns() // 1_000_000) & ((1 << 48) - 1)
+        return milliseconds.to_bytes(6, "big") + self.entropy(10)
+
+    # ---- operation log ----
+
+    def append_operation(self, payload: bytes) -> int:
+        """Add a record (an encoded value, at most 4352 bytes) to the operation log; its number. It is
+        durable with the next commit and is not rolled back. Errors: volume.read_only."""
+        self.check_writable()
+        number = self._next_operation
+        self.trees.system.put(OPERATIONS_OBJECT, ITEM_OPERATION, number, payload)
+        self._next_operation += 1
+        return number
+
+    def operations(self, limit: int, before: int | None = None) -> list[tuple[int, bytes]]:
+        """The newest `limit` records below number `before`, newest first."""
+        found: list[tuple[int, bytes]] = []
+        number = (before if before is not None else self._next_operation) - 1
+        while number > 0 and len(found) < limit:
+            item = self.trees.system.seek(OPERATIONS_OBJECT, ITEM_OPERATION, number, backward=True)
+            if item is None or item[:2] != (OPERATIONS_OBJECT, ITEM_OPERATION):
+                break
+            found.append((item[2], item[3]))
+            number = item[2] - 1
+        return found
+
+    def _find_next_operation(self) -> int:
+        last = self.trees.system.seek(
+            OPERATIONS_OBJECT, ITEM_OPERATION, (1 << 64) - 1, backward=True
+        )
+        if last is None or last[:2] != (OPERATIONS_OBJECT, ITEM_OPERATION):
+            return 1
+        return last[2] + 1
+
+    # ---- figures ----
+
+    def statfs(self) -> StatFs:
+        room = self.space.room()
+        usable = self.superblock.place_count * self.geometry.segment_blocks
+        free = max(0, room.data_blocks - self._reserved)
+        return StatFs(
+            blocks_total=usable,
+            blocks_free=free,
+            blocks_available=free,
+            objects_total=self.working.object_count + room.metadata_nodes * 40,
+            objects_free=room.metadata_nodes * 40,
+        )
+
+    def statistics(self) -> Statistics:
+        """Figures for status, metrics and tests; a snapshot."""
+        cache = self.cache.statistics()
+        return Statistics(
+            generation=self.generation,
+            durable_seq=self.durable_seq,
+            durable_time_ns=self.durable_time_ns,
+            commit_count=self.commit_count,
+            dirty_nodes=self._dirty_nodes(),
+            dirty_system_nodes=self.trees.dirty_count,
+            waiting_bytes=self._data.waiting_bytes,
+            reserved_blocks=self._reserved,
+            used_blocks=self.space.used_blocks,
+            held_blocks=self.space.held_blocks,
+            room=self.space.room(),
+            segment_count=len(self.space.segments),
+            state_count=len(self.states),
+            cached_nodes=cache.node_count,
+            cache_hits=cache.hits,
+            cache_misses=cache.misses,
+        )
+
