@@ -95,6 +95,7 @@ class Cut:
     nodes: list[tuple[int, memoryview]]
     frozen: list[tuple[Tree, FrozenNodes]]
     batches: list[WriteBatch]
+    own_batch: WriteBatch | None
     kept: KeptState | None
     sealed: KeptState | None
 
@@ -106,10 +107,10 @@ class Cut:
     def write(self) -> None:
         """In a worker: durable when it returns. Errors: device.*, volume.*; then nothing of it counts.
 
-        Batches begun before are awaited; the last one of the list is this commit's own.
+        This commit's own batch is written here; those that others began are awaited.
         """
-        if self.batches and not self.batches[-1].done.is_set():
-            self.batches[-1].execute()
+        if self.own_batch is not None:
+            self.own_batch.execute()
         for batch in self.batches:
             batch.done.wait()
             if batch.error is not None:
@@ -156,7 +157,7 @@ class CutContext:
     next_object: int
     next_state: int
     place_count: int
-    take_batches: Callable[[], list[WriteBatch]]
+    take_batches: Callable[[], tuple[WriteBatch | None, list[WriteBatch]]]
     write_block: Callable[[int, bytes], None]
 
 
@@ -187,6 +188,7 @@ def make_cut(context: CutContext, request: CutRequest) -> Cut:
     record = _record(context)
     _write_segment_headers(context)
     context.space.note_cut()
+    own_batch, batches = context.take_batches()
     return Cut(
         seq=context.seq,
         record=record,
@@ -196,7 +198,8 @@ def make_cut(context: CutContext, request: CutRequest) -> Cut:
         barrier=context.barrier,
         nodes=[place for group in frozen for place in _places(context, *group)],
         frozen=frozen,
-        batches=context.take_batches(),
+        batches=batches,
+        own_batch=own_batch,
         kept=kept,
         sealed=sealed,
     )

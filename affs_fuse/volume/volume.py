@@ -339,10 +339,9 @@ class Volume:
         """After cut.write(). With its error, if it failed: the volume becomes read-only, and it is raised."""
         assert self._in_flight is cut
         self._in_flight = None
-        for batch in cut.batches:
-            if batch.done.is_set() and id(batch) in self._batch_readers and batch is cut.batches[-1]:
-                with suppress(AffsError):  # the cut's own error says it
-                    self.end_batch(batch)
+        if cut.own_batch is not None and cut.own_batch.done.is_set():
+            with suppress(AffsError):  # the cut's own error says it
+                self.end_batch(cut.own_batch)
         if error is not None:
             self.fail(f"commit {cut.seq} failed: {error.message}")
             raise error
@@ -377,9 +376,10 @@ class Volume:
     def _oldest_reader(self) -> int | None:
         return min([*self._readers.values(), *self._batch_readers.values()], default=None)
 
-    def _take_batches(self) -> list[WriteBatch]:
-        self.take_batch()
-        return list(self._data.begun)
+    def _take_batches(self) -> tuple[WriteBatch | None, list[WriteBatch]]:
+        """All data that is not on the device yet: a batch of what nobody writes, and all that are begun."""
+        own = self.take_batch()
+        return own, list(self._data.begun)
 
     def _cut_context(self) -> CutContext:
         return CutContext(
