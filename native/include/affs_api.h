@@ -1,18 +1,19 @@
 /* The C core's public face: on-disk structures, constants and functions.
  *
- * This one text is read by the C compiler (through affs_core.h) and by cffi (native/build_core.py), so it
- * holds nothing but integer defines, structs and prototypes. The bytes are specified in
- * docs/specs/DiskLayout.md; every struct below names its section there. All integers are little-endian,
- * all structs are free of implicit padding (affs_core.h asserts sizes and offsets).
+ * This one text is read by the C compiler (through affs_core.h) and by cffi (native/build_core.py),
+ * so it holds nothing but integer defines, structs and prototypes. The bytes are specified in
+ * docs/specs/DiskLayout.md; every struct below names its section there. All integers are
+ * little-endian, all structs are free of implicit padding (affs_core.h asserts sizes and offsets).
  *
- * Return values: AFFS_OK, or one of the positive AFFS_R_* outcomes (not errors), or a negative AFFS_E_*.
- * No function recurses deeper than AFFS_LEVELS_MAX, and none trusts a byte that came from a device.
+ * Return values: AFFS_OK, or one of the positive AFFS_R_* outcomes (not errors), or a negative
+ * AFFS_E_*. No function recurses deeper than AFFS_LEVELS_MAX, and none trusts a byte that came from
+ * a device.
  */
 
 /* ---- outcomes and errors ---- */
 #define AFFS_OK 0
 #define AFFS_R_NOT_FOUND 1
-#define AFFS_R_MISSING 2   /* a node is not in the cache: affs_tree_missing() tells which; load it, repeat */
+#define AFFS_R_MISSING 2   /* a node is not cached: affs_tree_missing() tells which; load, repeat */
 #define AFFS_R_EXISTS 3
 #define AFFS_R_END 4       /* a cursor is exhausted */
 #define AFFS_R_MORE 5      /* the output is full; go on from where it stopped */
@@ -141,7 +142,8 @@
 
 /* ---- structures ---- */
 
-/* DiskLayout "Header". checksum: CRC32C of the structure's `length` bytes with this field as zero. */
+/* DiskLayout "Header". checksum: CRC32C of the structure's `length` bytes with this field as
+ * zero. */
 typedef struct {
     uint32_t magic;
     uint16_t version;
@@ -152,7 +154,8 @@ typedef struct {
 
 /* DiskLayout "Pointer": where a tree node lies, when it was written, and what it must be.
  * address: namespace tree: segment << 32 | block in segment. Other trees: backend << 48 | block.
- * birth 0 = no node. While a child is dirty (in memory only) address is AFFS_DIRTY | its id; never on disk. */
+ * birth 0 = no node. While a child is dirty (in memory only) address is AFFS_DIRTY | its id;
+ * never on disk. */
 typedef struct {
     uint64_t address;
     uint64_t mirror_address;
@@ -189,7 +192,8 @@ typedef struct {
     uint8_t reserved[16];
 } affs_node_header;
 
-/* DiskLayout "Leaf slot": slots follow the header in key order, payloads fill the node from its end. */
+/* DiskLayout "Leaf slot": slots follow the header in key order, payloads fill the node from its
+ * end. */
 typedef struct {
     uint64_t object;
     uint64_t offset;
@@ -319,8 +323,8 @@ typedef struct {
     uint8_t reserved[15];
 } affs_inode;
 
-/* DiskLayout "Name item": payload of DENTRY (object = the child) and PARENT (object = the parent directory);
- * the name's bytes follow. */
+/* DiskLayout "Name item": payload of DENTRY (object = the child) and PARENT (object = the parent
+ * directory); the name's bytes follow. */
 typedef struct {
     uint64_t object;
     uint16_t name_length;
@@ -343,7 +347,8 @@ typedef struct {
     uint8_t flags;
 } affs_extent;
 
-/* DiskLayout "Extended attribute item": name, then the value or an affs_extent with checksums follow. */
+/* DiskLayout "Extended attribute item": name, then the value or an affs_extent with checksums
+ * follow. */
 typedef struct {
     uint32_t value_length;
     uint16_t name_length;
@@ -370,7 +375,8 @@ typedef struct {
     affs_copy copies[2];
 } affs_segment;
 
-/* DiskLayout "State item" of the checkpoint tree: key (state number, STATE, 0); label, author, message follow. */
+/* DiskLayout "State item" of the checkpoint tree: key (state number, STATE, 0); label, author,
+ * message follow. */
 typedef struct {
     affs_pointer root;
     uint64_t seq;
@@ -388,7 +394,8 @@ typedef struct {
     uint64_t reserved;
 } affs_state;
 
-/* DiskLayout "State pointer item" of the checkpoint tree: key (AFFS_POINTER_*, STATE_POINTER, 0). */
+/* DiskLayout "State pointer item" of the checkpoint tree: key (AFFS_POINTER_*, STATE_POINTER,
+ * 0). */
 typedef struct {
     uint64_t state; /* state number */
     int64_t time_ns; /* when it was set */
@@ -397,12 +404,14 @@ typedef struct {
 /* ---- checksums and hashes ---- */
 uint32_t affs_crc32c(uint32_t crc, const void *data, size_t length);
 const char *affs_crc32c_implementation(void);
-/* Select "auto", "portable", "sse42" or "arm"; AFFS_E_INVALID where the machine lacks it. For tests. */
+/* Select "auto", "portable", "sse42" or "arm"; AFFS_E_INVALID where the machine lacks it. For
+ * tests. */
 int affs_crc32c_select(const char *name);
 /* One CRC32C for each block_size bytes of data (the last may be short) into sums. */
 void affs_crc32c_blocks(const void *data, size_t length, size_t block_size, uint32_t *sums);
 /* Index of the first block whose CRC32C differs from sums, or -1. */
-int64_t affs_crc32c_first_bad(const void *data, size_t length, size_t block_size, const uint8_t *sums);
+int64_t affs_crc32c_first_bad(const void *data, size_t length, size_t block_size,
+                              const uint8_t *sums);
 /* 59-bit SipHash-2-4 of prefix (8 bytes, left out when 0) and name. */
 uint64_t affs_name_hash(const uint8_t *key, uint64_t prefix, const void *name, size_t length);
 
@@ -421,8 +430,8 @@ int affs_verify_node(const void *image, size_t length, const uint8_t *uuid, cons
 int affs_verify_item(uint8_t tree, const affs_key *key, const void *payload, size_t length);
 
 /* ---- bitmaps: bit set = in use; bit i is byte i / 8, bit i % 8 ---- */
-/* First run of clear bits (in both maps; held may be NULL) at or after start, of at least shortest bits;
- * *found and *run (at most longest). AFFS_R_NOT_FOUND if there is none. */
+/* First run of clear bits (in both maps; held may be NULL) at or after start, of at least
+ * shortest bits; *found and *run (at most longest). AFFS_R_NOT_FOUND if there is none. */
 int affs_bitmap_find(const uint8_t *bits, const uint8_t *held, uint64_t bit_count, uint64_t start,
                      uint64_t shortest, uint64_t longest, uint64_t *found, uint64_t *run);
 /* Set or clear a range; AFFS_E_INVALID, with nothing changed, where one bit already is so. */
@@ -444,12 +453,14 @@ typedef struct {
 
 affs_cache *affs_cache_new(uint64_t bytes_max, const uint8_t *uuid, const uint8_t *salt);
 void affs_cache_free(affs_cache *cache);
-/* Make sure that the next changes can take `nodes` buffers without allocating; AFFS_E_NOMEM otherwise. */
+/* Make sure that the next changes can take `nodes` buffers without allocating; AFFS_E_NOMEM
+ * otherwise. */
 int affs_cache_reserve(affs_cache *cache, uint32_t nodes);
 /* Verify a node's image against the pointer that leads to it and put it in. */
-int affs_cache_install(affs_cache *cache, const affs_pointer *pointer, const void *image, size_t length);
-/* Evict clean nodes, least recently used first, until the cache is inside bytes_max. Never called by a tree
- * operation, so what an operation has seen stays until it ends. */
+int affs_cache_install(affs_cache *cache, const affs_pointer *pointer, const void *image,
+                       size_t length);
+/* Evict clean nodes, least recently used first, until the cache is inside bytes_max. Never
+ * called by a tree operation, so what an operation has seen stays until it ends. */
 void affs_cache_trim(affs_cache *cache);
 /* Evict all clean nodes. */
 void affs_cache_drop_clean(affs_cache *cache);
@@ -482,7 +493,8 @@ affs_tree *affs_tree_new(affs_cache *cache, uint8_t kind, const affs_pointer *ro
 void affs_tree_free(affs_tree *tree); /* its dirty nodes go too */
 /* Point the tree elsewhere; its dirty nodes go. */
 int affs_tree_set_root(affs_tree *tree, const affs_pointer *root);
-int affs_tree_get_root(const affs_tree *tree, affs_pointer *root); /* AFFS_R_NOT_FOUND while the root is dirty */
+/* AFFS_R_NOT_FOUND while the root is dirty. */
+int affs_tree_get_root(const affs_tree *tree, affs_pointer *root);
 /* After AFFS_R_MISSING: the pointer of the node to load. */
 void affs_tree_missing(const affs_tree *tree, affs_pointer *pointer);
 int affs_tree_get(affs_tree *tree, const affs_key *key, affs_item *item);
@@ -490,29 +502,33 @@ int affs_tree_get(affs_tree *tree, const affs_key *key, affs_item *item);
 int affs_tree_seek(affs_tree *tree, const affs_key *key, int backward, affs_item *item);
 /* Load-check of every node that a put or delete of key may need. */
 int affs_tree_touch(affs_tree *tree, const affs_key *key);
-int affs_tree_put(affs_tree *tree, const affs_key *key, const void *payload, uint32_t length, int mode);
+int affs_tree_put(affs_tree *tree, const affs_key *key, const void *payload, uint32_t length,
+                  int mode);
 int affs_tree_delete(affs_tree *tree, const affs_key *key);
-/* Items from `from` up to, not including, `to`, packed into buffer: each as affs_key, u32 length, u32 0,
- * payload, padding to 8. *used bytes, *count items. AFFS_OK: all of them; AFFS_R_MORE: go on after the
- * last; AFFS_R_MISSING: *used and *count hold what came before. */
-int affs_tree_scan(affs_tree *tree, const affs_key *from, const affs_key *to, void *buffer, size_t size,
-                   size_t *used, uint32_t *count);
+/* Items from `from` up to, not including, `to`, packed into buffer: each as affs_key, u32
+ * length, u32 0, payload, padding to 8. *used bytes, *count items. AFFS_OK: all of them;
+ * AFFS_R_MORE: go on after the last; AFFS_R_MISSING: *used and *count hold what came before. */
+int affs_tree_scan(affs_tree *tree, const affs_key *from, const affs_key *to, void *buffer,
+                   size_t size, size_t *used, uint32_t *count);
 uint32_t affs_tree_dirty_count(const affs_tree *tree);
-/* Give every dirty node its address (addresses[0..count), count == dirty_count, mirrors may be NULL),
- * bottom-up, with checksums and birth; nodes become immutable. images gets count rows. */
-int affs_tree_freeze(affs_tree *tree, uint64_t birth, const uint64_t *addresses, const uint64_t *mirrors,
-                     uint32_t count, affs_image *images, affs_pointer *root);
+/* Give every dirty node its address (addresses[0..count), count == dirty_count, mirrors may be
+ * NULL), bottom-up, with checksums and birth; nodes become immutable. images gets count rows. */
+int affs_tree_freeze(affs_tree *tree, uint64_t birth, const uint64_t *addresses,
+                     const uint64_t *mirrors, uint32_t count, affs_image *images,
+                     affs_pointer *root);
 /* These frozen nodes are on the device: they may be evicted from now on. */
 void affs_cache_written(affs_cache *cache, const affs_image *images, uint32_t count);
-/* Drain the list of durable or frozen nodes that changes have replaced, at most `max`; returns how many. */
+/* Drain the list of durable or frozen nodes that changes have replaced, at most `max`; returns
+ * how many. */
 uint32_t affs_tree_take_dropped(affs_tree *tree, affs_dropped *dropped, uint32_t max);
 
 /* ---- walking all nodes below a root, parents first ---- */
 typedef struct affs_walk affs_walk;
 affs_walk *affs_walk_new(affs_cache *cache, const affs_pointer *root, int level_min);
 void affs_walk_free(affs_walk *walk);
-/* The next node of level >= level_min. Nodes below level_min are not read; with level_min 1 the pointers of
- * leaves are still given (a leaf is not loaded). AFFS_R_MISSING / AFFS_R_END as usual. */
+/* The next node of level >= level_min. Nodes below level_min are not read; with level_min 1 the
+ * pointers of leaves are still given (a leaf is not loaded). AFFS_R_MISSING / AFFS_R_END as
+ * usual. */
 int affs_walk_next(affs_walk *walk, affs_pointer *pointer);
 void affs_walk_missing(const affs_walk *walk, affs_pointer *pointer);
 /* Do not descend below the node just given. */
@@ -534,7 +550,8 @@ typedef struct {
     affs_pointer node;
 } affs_diff_event;
 typedef struct affs_diff affs_diff;
-/* Both trees may be dirty but must not change while the diff is open. Roots with birth 0 are empty. */
+/* Both trees may be dirty but must not change while the diff is open. Roots with birth 0 are
+ * empty. */
 affs_diff *affs_diff_new(affs_tree *a, affs_tree *b);
 void affs_diff_free(affs_diff *diff);
 int affs_diff_next(affs_diff *diff, affs_diff_event *event);

@@ -1,8 +1,9 @@
-/* The C core's header: affs_api.h (which see) with the types it needs, and the proof that the compiler lays
- * the on-disk structures out as docs/specs/DiskLayout.md says.
+/* The C core's header: affs_api.h (which see) with the types it needs, and the proof that the
+ * compiler lays the on-disk structures out as docs/specs/DiskLayout.md says.
  *
- * Invariants: every on-disk struct has no implicit padding, and each of its fields is naturally aligned;
- * the machine is little-endian, so that a structure in memory and on the disk are the same bytes.
+ * Invariants: every on-disk struct has no implicit padding, and each of its fields is naturally
+ * aligned; the machine is little-endian, so that a structure in memory and on the disk are the same
+ * bytes.
  */
 #ifndef AFFS_CORE_H
 #define AFFS_CORE_H
@@ -231,7 +232,8 @@ AFFS_AT(affs_state_pointer, state, 0);
 AFFS_AT(affs_state_pointer, time_ns, 8);
 
 /* An extent item of full length is the largest payload that has to fit. */
-_Static_assert(sizeof(affs_extent) + 4 * AFFS_EXTENT_BLOCKS_MAX <= AFFS_ITEM_MAX, "extent item too large");
+_Static_assert(sizeof(affs_extent) + 4 * AFFS_EXTENT_BLOCKS_MAX <= AFFS_ITEM_MAX,
+               "extent item too large");
 _Static_assert(AFFS_NODE_SIZE == AFFS_NODE_BLOCKS * AFFS_BLOCK_SIZE, "node is not whole blocks");
 _Static_assert(1 << AFFS_NODE_SHIFT == AFFS_NODE_SIZE, "node shift does not match");
 _Static_assert(1 << AFFS_RING_SHIFT == AFFS_RING_SLOTS, "ring shift does not match");

@@ -1,8 +1,8 @@
 /* Bitmaps of blocks in use. Bit i is bit i % 8 of byte i / 8; set = in use.
  *
- * Invariants: no byte outside the bit_count bits is read or written; a change that would mark a used block
- * as used or a free one as free is refused whole, since it means that two owners believe in one block.
- * Searches go by words of 64 bits; all arithmetic is on bit numbers below 2^63.
+ * Invariants: no byte outside the bit_count bits is read or written; a change that would mark a
+ * used block as used or a free one as free is refused whole, since it means that two owners believe
+ * in one block. Searches go by words of 64 bits; all arithmetic is on bit numbers below 2^63.
  */
 #include <string.h>
 
@@ -11,7 +11,8 @@
 #define WORD_BITS 64
 #define BITS_MAX ((uint64_t)1 << 62)
 
-/* The `count` (1..64) bits from bit `first` on, in the low bits. Reads only the bytes they lie in. */
+/* The `count` (1..64) bits from bit `first` on, in the low bits. Reads only the bytes they lie
+ * in. */
 static uint64_t extract(const uint8_t *bits, uint64_t first, uint64_t count)
 {
     const uint8_t *start = bits + first / 8;
@@ -31,8 +32,10 @@ static uint64_t used(const uint8_t *bits, const uint8_t *held, uint64_t first, u
     return held == NULL ? word : word | extract(held, first, count);
 }
 
-/* First bit at or after `at` that is set (wanted 1) or clear (wanted 0) in the union of the maps, or end. */
-static uint64_t next_bit(const uint8_t *bits, const uint8_t *held, uint64_t at, uint64_t end, int wanted)
+/* First bit at or after `at` that is set (wanted 1) or clear (wanted 0) in the union of the
+ * maps, or end. */
+static uint64_t next_bit(const uint8_t *bits, const uint8_t *held, uint64_t at, uint64_t end,
+                         int wanted)
 {
     while (at < end) {
         uint64_t count = end - at < WORD_BITS ? end - at : WORD_BITS;

@@ -1,8 +1,10 @@
-/* Framed structures (superblock, owner block, commit record, segment header): sealing and verifying.
+/* Framed structures (superblock, owner block, commit record, segment header): sealing and
+ * verifying.
  *
- * Invariants: a structure is accepted only if its frame, its checksum, its identity and the range of every
- * field are right and every reserved byte is zero; so what is accepted can be used without more checks,
- * and no bytes but the structure's own are read. Ranges: docs/specs/DiskLayout.md, each structure's rules.
+ * Invariants: a structure is accepted only if its frame, its checksum, its identity and the range
+ * of every field are right and every reserved byte is zero; so what is accepted can be used without
+ * more checks, and no bytes but the structure's own are read. Ranges: docs/specs/DiskLayout.md,
+ * each structure's rules.
  */
 #include "codec.h"
 
@@ -98,7 +100,8 @@ static int superblock_ok(const affs_superblock *block)
     if (block->block_shift != AFFS_BLOCK_SHIFT || block->node_shift != AFFS_NODE_SHIFT ||
         block->ring_shift != AFFS_RING_SHIFT)
         return 0;
-    if (block->segment_shift < AFFS_SEGMENT_SHIFT_MIN || block->segment_shift > AFFS_SEGMENT_SHIFT_MAX)
+    if (block->segment_shift < AFFS_SEGMENT_SHIFT_MIN ||
+        block->segment_shift > AFFS_SEGMENT_SHIFT_MAX)
         return 0;
     if (!places_ok(block))
         return 0;
@@ -136,7 +139,8 @@ int affs_verify_owner(const void *block, size_t length)
     memcpy(&copy, block, sizeof copy);
     host_end = memchr(copy.host, 0, sizeof copy.host);
     host_length = host_end == NULL ? sizeof copy.host : (size_t)(host_end - copy.host);
-    if (copy.state > 1 || copy.reserved1 != 0 || !text_ok(copy.host, host_length, sizeof copy.host) ||
+    if (copy.state > 1 || copy.reserved1 != 0 ||
+        !text_ok(copy.host, host_length, sizeof copy.host) ||
         !affs_is_zero(copy.reserved, sizeof copy.reserved))
         return AFFS_E_FIELD;
     return AFFS_OK;
@@ -174,6 +178,16 @@ static int counters_ok(const affs_commit *commit)
     return commit->object_count > 0 && commit->object_count < (uint64_t)1 << AFFS_OBJECT_BITS;
 }
 
+/* The first two cannot be empty: a volume has a root directory, and a segment it lies in. */
+static int roots_ok(const affs_commit *commit)
+{
+    const uint64_t seq = commit->seq;
+    return affs_verify_root(AFFS_TREE_NAMESPACE, &commit->namespace_root, seq, 0) == AFFS_OK &&
+           affs_verify_root(AFFS_TREE_SPACE, &commit->space_root, seq, 0) == AFFS_OK &&
+           affs_verify_root(AFFS_TREE_CHECKPOINT, &commit->checkpoint_root, seq, 1) == AFFS_OK &&
+           affs_verify_root(AFFS_TREE_SYSTEM, &commit->system_root, seq, 1) == AFFS_OK;
+}
+
 static int commit_ok(const affs_commit *commit)
 {
     if (commit->seq == 0 || commit->parent_seq >= commit->seq || commit->backends == 0)
@@ -182,10 +196,7 @@ static int commit_ok(const affs_commit *commit)
         return 0;
     if (commit->flags != 0 || !counters_ok(commit) || !open_segments_ok(commit))
         return 0;
-    if (affs_verify_root(AFFS_TREE_NAMESPACE, &commit->namespace_root, commit->seq, 0) != AFFS_OK ||
-        affs_verify_root(AFFS_TREE_CHECKPOINT, &commit->checkpoint_root, commit->seq, 1) != AFFS_OK ||
-        affs_verify_root(AFFS_TREE_SYSTEM, &commit->system_root, commit->seq, 1) != AFFS_OK ||
-        affs_verify_root(AFFS_TREE_SPACE, &commit->space_root, commit->seq, 0) != AFFS_OK)
+    if (!roots_ok(commit))
         return 0;
     /* log_address to the end: no writer of version 1 keeps an intent log. */
     return affs_is_zero(commit->log_address, sizeof *commit - offsetof(affs_commit, log_address));
@@ -206,7 +217,8 @@ int affs_verify_commit(const void *block, size_t length, const uint8_t *uuid)
 int affs_verify_segment_header(const void *block, size_t length, const uint8_t *uuid)
 {
     affs_segment_header copy;
-    int result = affs_verify_frame(block, length, sizeof copy, AFFS_MAGIC_SEGMENT, AFFS_KIND_SEGMENT);
+    int result =
+        affs_verify_frame(block, length, sizeof copy, AFFS_MAGIC_SEGMENT, AFFS_KIND_SEGMENT);
     if (result != AFFS_OK)
         return result;
     memcpy(&copy, block, sizeof copy);

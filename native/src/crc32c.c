@@ -100,7 +100,8 @@ void affs_crc32c_blocks(const void *data, size_t length, size_t block_size, uint
     }
 }
 
-int64_t affs_crc32c_first_bad(const void *data, size_t length, size_t block_size, const uint8_t *sums)
+int64_t affs_crc32c_first_bad(const void *data, size_t length, size_t block_size,
+                              const uint8_t *sums)
 {
     affs_crc32c_function function = current()->function;
     const uint8_t *bytes = data;

@@ -1,8 +1,8 @@
 /* CRC32C inside the core: the implementations that crc32c.c chooses from.
  *
- * Every implementation works on the bare register (crc32c.c does the inversions before and after) and is
- * a pure function of its arguments. `available` tells whether this machine has the instructions; a
- * function whose `available` said 0 must not be called.
+ * Every implementation works on the bare register (crc32c.c does the inversions before and after)
+ * and is a pure function of its arguments. `available` tells whether this machine has the
+ * instructions; a function whose `available` said 0 must not be called.
  */
 #ifndef AFFS_CRC32C_H
 #define AFFS_CRC32C_H

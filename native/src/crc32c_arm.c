@@ -1,5 +1,5 @@
-/* CRC32C with ARMv8's CRC instructions. The three streams are joined by products in plain C, since some
- * machines (Raspberry Pi 4) have the CRC instructions but none for carry-less multiplication.
+/* CRC32C with ARMv8's CRC instructions. The three streams are joined by products in plain C, since
+ * some machines (Raspberry Pi 4) have the CRC instructions but none for carry-less multiplication.
  */
 #include "crc32c.h"
 

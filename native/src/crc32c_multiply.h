@@ -1,4 +1,5 @@
-/* Carry-less multiplication in plain C, for CRC paths on machines that may lack an instruction for it. */
+/* Carry-less multiplication in plain C, for CRC paths on machines that may lack an instruction
+ * for it. */
 #ifndef AFFS_CRC32C_MULTIPLY_H
 #define AFFS_CRC32C_MULTIPLY_H
 
@@ -10,8 +11,8 @@ static inline uint64_t affs_every_fourth(uint32_t value, unsigned phase)
     return value & (0x11111111U << phase);
 }
 
-/* Product of two polynomials of 32 bits over GF(2). Ordinary products of every fourth bit leave three
- * bits of room for the carries between them: at most eight ones meet in a place. */
+/* Product of two polynomials of 32 bits over GF(2). Ordinary products of every fourth bit leave
+ * three bits of room for the carries between them: at most eight ones meet in a place. */
 static inline uint64_t affs_carryless_product(uint32_t a, uint32_t b)
 {
     uint64_t product = 0;

@@ -1,8 +1,8 @@
 /* CRC32C (Castagnoli, polynomial 0x1EDC6F41, reflected 0x82F63B78) without special instructions.
  *
- * Slicing-by-8: table k holds the effect of a byte that stands k bytes before the end of an eight-byte
- * group, so that one group costs eight independent look-ups. The tables are filled in when the module is
- * loaded, before any caller can run, and never written again.
+ * Slicing-by-8: table k holds the effect of a byte that stands k bytes before the end of an
+ * eight-byte group, so that one group costs eight independent look-ups. The tables are filled in
+ * when the module is loaded, before any caller can run, and never written again.
  */
 #include <string.h>
 

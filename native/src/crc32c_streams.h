@@ -1,15 +1,15 @@
 /* CRC32C over three interleaved streams, for machines with a CRC instruction; a template.
  *
- * The instruction takes a word each cycle but needs about three to give its result, so one stream leaves
- * it idle two thirds of the time. The data is cut into groups of three equal parts A, B, C; their
- * registers run side by side and are then joined:
+ * The instruction takes a word each cycle but needs about three to give its result, so one stream
+ * leaves it idle two thirds of the time. The data is cut into groups of three equal parts A, B, C;
+ * their registers run side by side and are then joined:
  *
  *     A * x^(16 L) + B * x^(8 L) + C   (mod P; L = bytes of a part)
  *
- * In the bit-reflected form, a carry-less product of two 32-bit values, taken as eight bytes of message
- * by the instruction with a zero register, is their product times x^33; so the factors kept in `groups`
- * are x^(16 L - 33) and x^(8 L - 33) mod P. Four lengths of part keep short data fast; a block of
- * 4096 bytes is one group of 3 * 1360 and 16 bytes more.
+ * In the bit-reflected form, a carry-less product of two 32-bit values, taken as eight bytes of
+ * message by the instruction with a zero register, is their product times x^33; so the factors kept
+ * in `groups` are x^(16 L - 33) and x^(8 L - 33) mod P. Four lengths of part keep short data fast;
+ * a block of 4096 bytes is one group of 3 * 1360 and 16 bytes more.
  *
  * Before including it define:
  *   STREAM_FUNCTION           name of the function to define

@@ -1,9 +1,9 @@
 /* Keys, pointers and item payloads: the shape of everything that stands inside a tree node.
  *
- * Invariants: a payload is accepted only if its length is exactly what its counts say, every field is one
- * that a writer could have written, and every reserved byte is zero; so readers may use it without more
- * checks. Payloads may be unaligned: their fixed parts are copied out first.
- * Each function below is one section of docs/specs/DiskLayout.md, "Items".
+ * Invariants: a payload is accepted only if its length is exactly what its counts say, every field
+ * is one that a writer could have written, and every reserved byte is zero; so readers may use it
+ * without more checks. Payloads may be unaligned: their fixed parts are copied out first. Each
+ * function below is one section of docs/specs/DiskLayout.md, "Items".
  */
 #include <string.h>
 
@@ -209,13 +209,11 @@ static int verify_extent_body(const uint8_t *payload, size_t length, uint32_t *c
         return AFFS_E_FIELD;
     if (length != sizeof extent + (size_t)extent.blocks * CHECKSUM_SIZE)
         return AFFS_E_LENGTH;
+    /* Uncompressed, an item has the blocks of its own bytes and no others; the last may be part
+     * full. */
     bytes = (uint64_t)extent.blocks << AFFS_BLOCK_SHIFT;
-    if (extent.stored_length > bytes || extent.stored_length <= bytes - AFFS_BLOCK_SIZE ||
-        extent.logical_length == 0 || extent.logical_length > bytes)
-        return AFFS_E_FIELD;
-    if (extent.length == 0 || extent.length > extent.logical_length ||
-        extent.offset_within % AFFS_BLOCK_SIZE != 0 ||
-        extent.offset_within > extent.logical_length - extent.length)
+    if (extent.stored_length != bytes || extent.logical_length != bytes ||
+        extent.offset_within != 0 || extent.length > bytes || extent.length <= bytes - AFFS_BLOCK_SIZE)
         return AFFS_E_FIELD;
     *covered = extent.length;
     return affs_verify_address(extent.address, extent.blocks);
@@ -284,10 +282,12 @@ static int verify_segment(const uint8_t *payload, size_t length)
     return AFFS_OK;
 }
 
-/* A chunk of 2 KiB, or the only, shorter one of a small segment: a power of two, two bytes at least. */
+/* A chunk of 2 KiB, or the only, shorter one of a small segment: a power of two, two bytes at
+ * least. */
 static int verify_bitmap(const affs_key *key, size_t length)
 {
-    if (length < BITMAP_LENGTH_MIN || length > AFFS_BITMAP_CHUNK_SIZE || (length & (length - 1)) != 0)
+    if (length < BITMAP_LENGTH_MIN || length > AFFS_BITMAP_CHUNK_SIZE ||
+        (length & (length - 1)) != 0)
         return AFFS_E_LENGTH;
     return length == AFFS_BITMAP_CHUNK_SIZE || key->offset == 0 ? AFFS_OK : AFFS_E_LENGTH;
 }
@@ -298,11 +298,12 @@ static int verify_state(const affs_key *key, const uint8_t *payload, size_t leng
     if (length < sizeof state)
         return AFFS_E_LENGTH;
     memcpy(&state, payload, sizeof state);
-    if (length != sizeof state + (size_t)state.label_length + state.author_length + state.message_length)
+    if (length - sizeof state !=
+        (size_t)state.label_length + state.author_length + state.message_length)
         return AFFS_E_LENGTH;
-    if (state.seq == 0 || state.parent == key->object || (state.flags & ~(uint32_t)STATE_FLAGS) != 0 ||
-        state.object_count == 0 || state.object_count >= OBJECT_LIMIT || state.used_blocks > BLOCKS_MAX ||
-        state.reserved1 != 0 || state.reserved != 0)
+    if (state.seq == 0 || state.parent == key->object || state.object_count == 0 ||
+        state.object_count >= OBJECT_LIMIT || state.used_blocks > BLOCKS_MAX ||
+        (state.flags & ~(uint32_t)STATE_FLAGS) != 0 || state.reserved1 != 0 || state.reserved != 0)
         return AFFS_E_FIELD;
     return affs_verify_root(AFFS_TREE_NAMESPACE, &state.root, state.seq, 0);
 }

@@ -1,8 +1,9 @@
 /* The keyed hash of names: SipHash-2-4 (Aumasson and Bernstein), cut to 59 bits.
  *
- * The key is the volume's, random and never shown, so that nobody can choose names that all collide.
- * The value is the hash's upper 59 bits, with 0 replaced by 1: shifted left by four, the ordinal in the
- * lower bits, it is an item's offset, at least 16 and below 2^63 (docs/specs/DiskLayout.md, "Name hash").
+ * The key is the volume's, random and never shown, so that nobody can choose names that all
+ * collide. The value is the hash's upper 59 bits, with 0 replaced by 1: shifted left by four, the
+ * ordinal in the lower bits, it is an item's offset, at least 16 and below 2^63
+ * (docs/specs/DiskLayout.md, "Name hash").
  */
 #include <string.h>
 

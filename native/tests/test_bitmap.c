@@ -8,7 +8,8 @@
 
 static uint8_t model[BITS_MAX], held_model[BITS_MAX];
 
-static void spread(uint64_t *seed, uint8_t *map, uint8_t *into, uint64_t bit_count, unsigned density)
+static void spread(uint64_t *seed, uint8_t *map, uint8_t *into, uint64_t bit_count,
+                   unsigned density)
 {
     memset(map, 0, (bit_count + 7) / 8);
     for (uint64_t bit = 0; bit < bit_count;) {
@@ -54,8 +55,8 @@ static void one_round(uint64_t *seed)
         uint64_t longest = shortest + check_random(seed) % 100;
         uint64_t got[2] = {0, 0}, wanted[2] = {0, 0};
         int with_held = (int)(check_random(seed) % 2);
-        int result = affs_bitmap_find(map, with_held ? held : NULL, bit_count, start, shortest, longest,
-                                      &got[0], &got[1]);
+        int result = affs_bitmap_find(map, with_held ? held : NULL, bit_count, start, shortest,
+                                      longest, &got[0], &got[1]);
         CHECK_EQUAL(result, naive_find(with_held, bit_count, start, shortest, longest, &wanted[0],
                                        &wanted[1]));
         CHECK_EQUAL(got[0], wanted[0]);

@@ -1,5 +1,6 @@
-/* CRC32C: published vectors, every split, every length near a boundary; one suite over all implementations
- * that this machine has, and over the ARM path's algorithm with its instructions emulated.
+/* CRC32C: published vectors, every split, every length near a boundary; one suite over all
+ * implementations that this machine has, and over the ARM path's algorithm with its instructions
+ * emulated.
  */
 #include <string.h>
 
@@ -75,8 +76,8 @@ static void every_split(void)
     }
 }
 
-/* Every length up to 900, and those around the groups of three streams, at every alignment; each buffer is
- * exactly as long as said, so that a sanitizer sees a byte too many. */
+/* Every length up to 900, and those around the groups of three streams, at every alignment; each
+ * buffer is exactly as long as said, so that a sanitizer sees a byte too many. */
 static void lengths_and_alignments(affs_crc32c_function function)
 {
     static const size_t around[] = {768, 4080, 4096, 4872, 12288, 16368, 20480, 65536};
