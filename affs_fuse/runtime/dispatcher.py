@@ -31,7 +31,7 @@ from affs_fuse.runtime.session import Session, Sessions
 from affs_fuse.runtime.statistics import Requests, RequestStatistics
 from affs_fuse.runtime.trace import current_trace, is_trace, new_trace, traced
 
-__all__ = ["Dispatcher"]
+__all__ = ["Dispatcher", "Running"]
 
 _log = logging.getLogger("affs.runtime")
 
@@ -42,9 +42,11 @@ DEADLINE_MS_MAX = 7 * 24 * 3600 * 1000
 
 
 @dataclass(slots=True)
-class _Running:
-    """A request in work. command: its name once it is known."""
+class Running:
+    """A request in work, from `Dispatcher.admit` on. command: its name once it is known."""
 
+    session: Session
+    request: Request
     scope: trio.CancelScope
     cancelled: bool = False
     command: str = ""
@@ -71,7 +73,7 @@ class Dispatcher:
         self._entropy = entropy
         self._memory = IdempotencyMemory()
         self._requests = Requests()
-        self._running: dict[tuple[str, RequestId], _Running] = {}
+        self._running: dict[tuple[str, RequestId], Running] = {}
 
     @property
     def sessions(self) -> Sessions:
@@ -88,6 +90,17 @@ class Dispatcher:
             "events": {**asdict(self._events.statistics()), "cursor": self._events.cursor},
         }
 
+    def admit(self, session: Session, request: Request) -> Running:
+        """From here on the request's deadline runs and `cancel` finds it; `serve` has to follow.
+        request.id is not in work for this session already: the connection sees to that."""
+        running = Running(session, request, trio.CancelScope())
+        if request.deadline_ms is not None:
+            deadline_s = min(request.deadline_ms, DEADLINE_MS_MAX) / 1000
+            running.scope.deadline = trio.current_time() + deadline_s
+        self._running[session.id, request.id] = running
+        self._requests.begin()
+        return running
+
     def cancel(self, session: Session, request_id: RequestId) -> bool:
         """Stops a request of this session; its answer still comes. False when it is not in work."""
         running = self._running.get((session.id, request_id))
@@ -97,19 +110,17 @@ class Dispatcher:
         running.scope.cancel()
         return True
 
-    async def serve(self, session: Session, request: Request, reply: Reply) -> Answer | Failure:
-        """request.id is not in work for this session already: the connection sees to that."""
+    async def serve(self, running: Running, reply: Reply) -> Answer | Failure:
+        """The answer to an admitted request. Parts of it go out by reply before."""
+        session, request = running.session, running.request
         trace = request.trace if is_trace(request.trace) else new_trace(self._entropy)
         started = self._clock.monotonic()
-        running = _Running(trio.CancelScope())
-        self._running[session.id, request.id] = running
-        self._requests.begin()
         failure: AffsError | None = None
         value: Value = None
         try:
             with traced(trace):
                 try:
-                    value = await self._in_time(session, request, reply, running)
+                    value = await self._in_time(running, reply)
                 except Exception as error:  # noqa: BLE001 - logged there unless it is expected
                     failure = as_affs_error(error, trace)
         except BaseException:
@@ -124,29 +135,23 @@ class Dispatcher:
             return Failure(request.id, failure.to_auv(trace))
         return Answer(request.id, value)
 
-    async def _in_time(
-        self, session: Session, request: Request, reply: Reply, running: _Running
-    ) -> Value:
+    async def _in_time(self, running: Running, reply: Reply) -> Value:
         """Within the deadline and until it is cancelled. A result that came all the same is the
         result."""
-        deadline_ms = request.deadline_ms
-        if deadline_ms is not None:
-            running.scope.deadline = trio.current_time() + min(deadline_ms, DEADLINE_MS_MAX) / 1000
         with running.scope:
-            return await self._one(session, request, reply, running)
+            return await self._one(running, reply)
         if running.cancelled:
             raise AffsError("request.cancelled", Category.CANCELLED, "the request was cancelled")
         raise AffsError(
             "request.deadline",
             Category.DEADLINE,
-            f"not done within {deadline_ms} ms",
+            f"not done within {running.request.deadline_ms} ms",
             hint="give it more time; nothing was left half done",
             retryable=True,
         )
 
-    async def _one(
-        self, session: Session, request: Request, reply: Reply, running: _Running
-    ) -> Value:
+    async def _one(self, running: Running, reply: Reply) -> Value:
+        session, request = running.session, running.request
         if request.line is not None:
             invocation = self._registry.parse_line(request.line)
         else:
@@ -224,7 +229,9 @@ class Dispatcher:
             try:
                 await self._engine.record_operation(entry)
             except (AffsError, OSError) as problem:
-                _log.warning("the operation log took no entry: %s", problem, extra={"entry": entry})
+                _log.warning(
+                    "the operation log took no entry: %s", problem, extra={"fields": entry}
+                )
 
 
 def _own_arguments(invocation: Invocation) -> dict[str, Value]:
@@ -284,15 +291,15 @@ def _log_request(
     session: Session, command: str, seconds: float, failure: AffsError | None, trace: str
 ) -> None:
     fields = {
-        "trace": trace,
         "session": session.id,
         "uid": session.identity.uid,
         "command": command,
         "seconds": seconds,
         "code": failure.code if failure else "",
     }
+    extra = {"trace": trace, "fields": fields}
     if failure is not None and failure.category is Category.DENIED:
-        _log.warning("%s: %s", session.identity.user, failure.message, extra=fields)
+        _log.warning("%s: %s", session.identity.user, failure.message, extra=extra)
     else:
         outcome = failure.code if failure else "ok"
-        _log.debug("%s %s: %s", session.identity.user, command, outcome, extra=fields)
+        _log.debug("%s %s: %s", session.identity.user, command, outcome, extra=extra)

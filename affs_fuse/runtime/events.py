@@ -33,7 +33,6 @@ EVENT_KINDS = {
     "space": "space runs low, or there is room again",
     "read_only": "the volume went read-only",
     "job": "background work began, ended or failed",
-    "session": "a client came or went",
     "lost": "events of this subscription were dropped: read the state afresh",
 }
 """Every kind with what it means. Publishing any other is a programming error."""
