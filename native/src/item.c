@@ -209,11 +209,11 @@ static int verify_extent_body(const uint8_t *payload, size_t length, uint32_t *c
         return AFFS_E_FIELD;
     if (length != sizeof extent + (size_t)extent.blocks * CHECKSUM_SIZE)
         return AFFS_E_LENGTH;
-    /* Uncompressed, an item has the blocks of its own bytes and no others; the last may be part
-     * full. */
+    /* Uncompressed, an item has just the blocks of its own bytes; the last may be part full. */
     bytes = (uint64_t)extent.blocks << AFFS_BLOCK_SHIFT;
     if (extent.stored_length != bytes || extent.logical_length != bytes ||
-        extent.offset_within != 0 || extent.length > bytes || extent.length <= bytes - AFFS_BLOCK_SIZE)
+        extent.offset_within != 0 || extent.length > bytes ||
+        extent.length <= bytes - AFFS_BLOCK_SIZE)
         return AFFS_E_FIELD;
     *covered = extent.length;
     return affs_verify_address(extent.address, extent.blocks);
