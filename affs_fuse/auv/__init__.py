@@ -12,7 +12,7 @@ from affs_fuse.auv.ajis_writer import (
     format_json,
     format_pretty,
 )
-from affs_fuse.auv.errors import AuvError, TextError, ValueFault, WireError
+from affs_fuse.auv.errors import AuvError, TextError, ValueFault, WireError, printable
 from affs_fuse.auv.limits import (
     ANSWER_LIMITS,
     DEFAULT_LIMITS,
@@ -52,6 +52,7 @@ __all__ = [
     "normal",
     "parse",
     "parse_prefix",
+    "printable",
     "sort_key",
     "type_of",
 ]

@@ -9,7 +9,7 @@ from typing import Any
 
 from affs_fuse.errors import AffsError, Category
 
-__all__ = ["AuvError", "TextError", "ValueFault", "WireError"]
+__all__ = ["AuvError", "TextError", "ValueFault", "WireError", "printable"]
 
 _FOUND_CHARACTERS_MAX = 24
 
@@ -66,5 +66,5 @@ class ValueFault(AuvError):
 
 
 def printable(text: str) -> str:
-    """text with lone surrogates made visible, so that every error can itself be encoded."""
+    """text with lone surrogates made visible (`\\udc80`), so that it is an AUV String."""
     return text.encode("utf-8", "backslashreplace").decode("utf-8")

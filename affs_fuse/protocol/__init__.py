@@ -17,6 +17,7 @@ from affs_fuse.protocol.errors import (
     RemoteError,
     RemoteProtocolError,
     error_from_auv,
+    error_to_auv,
 )
 from affs_fuse.protocol.frames import FRAME_BYTES_MAX, FrameReader, encode_frame
 from affs_fuse.protocol.messages import (
@@ -69,6 +70,7 @@ __all__ = [
     "Welcome",
     "encode_frame",
     "error_from_auv",
+    "error_to_auv",
     "parse_client",
     "parse_server",
 ]

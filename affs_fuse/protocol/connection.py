@@ -12,7 +12,7 @@ from typing import TypeAlias
 
 from affs_fuse.auv import ANSWER_LIMITS, REQUEST_LIMITS, AuvError, Limits, decode, encode
 from affs_fuse.errors import AffsError, Category
-from affs_fuse.protocol.errors import LocalProtocolError, RemoteProtocolError
+from affs_fuse.protocol.errors import LocalProtocolError, RemoteProtocolError, error_to_auv
 from affs_fuse.protocol.frames import FRAME_BYTES_MAX, FrameReader, encode_frame
 from affs_fuse.protocol.messages import (
     PROTOCOL_MAX,
@@ -51,7 +51,7 @@ class Malformed:
 
     @property
     def reply(self) -> Failure:
-        return Failure(self.id, self.error.to_auv())
+        return Failure(self.id, error_to_auv(self.error))
 
 
 Received: TypeAlias = ClientMessage | Malformed

@@ -7,9 +7,19 @@ the caller, such as a second answer to one request; it is never sent.
 
 from typing import Any
 
+from affs_fuse.auv import AuvError, Limits, check, printable
 from affs_fuse.errors import AffsError, Category
 
-__all__ = ["LocalProtocolError", "RemoteError", "RemoteProtocolError", "error_from_auv"]
+__all__ = [
+    "LocalProtocolError",
+    "RemoteError",
+    "RemoteProtocolError",
+    "error_from_auv",
+    "error_to_auv",
+]
+
+_DETAILS_LIMITS = Limits(depth_max=32, string_bytes_max=1 << 20, elements_max=50_000)
+_TEXT_SCALARS_MAX = 16 << 10
 
 
 class LocalProtocolError(Exception):
@@ -26,6 +36,22 @@ class RemoteError(AffsError):
     def __init__(self, code: str, category: Category, message: str, **rest: Any) -> None:
         self.trace: str = rest.pop("trace", "")
         super().__init__(code, category, message, **rest)
+
+
+def error_to_auv(error: AffsError, trace: str = "") -> dict[str, Any]:
+    """The error value to send (docs/specs/Errors.md, "Shape"); it can always be encoded.
+
+    File names in a message may be no valid Unicode: what is none is shown as `\\udc..`.
+    Details that are no AUV value are replaced by a note of it.
+    """
+    value = error.to_auv(trace)
+    for name in ("code", "message", "hint", "trace"):
+        value[name] = printable(str(value[name])[:_TEXT_SCALARS_MAX])
+    try:
+        check(value["details"], _DETAILS_LIMITS)
+    except AuvError as fault:
+        value["details"] = {"unsendable": fault.message}
+    return value
 
 
 def error_from_auv(value: object) -> RemoteError:

@@ -140,7 +140,7 @@ class _Search:
         return found
 
     def _by_path(self, path: str) -> Announcement:
-        # Not strict: a dead mount answers ENOTCONN, and what was deleted below a mount still names it.
+        # Not strict: a dead mount answers ENOTCONN; a deleted path below a mount still names it.
         real = os.path.realpath(path)
         found = self._by_file(real) or self._by_mount(real)
         if found is None and not os.path.lexists(path):
