@@ -1,7 +1,8 @@
 """Time and chance as arguments.
 
-Everything below the daemon takes a `Clock` and a `Entropy` instead of calling `time` or `random`, so a
-test can fix both and a seeded run gives the same image bytes. House rule: no other module imports them.
+Everything below the daemon takes a `Clock` and a `Entropy` instead of calling `time` or `random`,
+so a test can fix both and a seeded run gives the same image bytes. House rule: no other module
+imports them.
 """
 
 import os

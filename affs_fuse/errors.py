@@ -1,7 +1,8 @@
 """Errors as values: stable codes, categories, exit statuses and errnos (docs/specs/Errors.md).
 
-Below the edges an expected failure is an `AffsError`; at the control channel it becomes the AUV object of
-`AffsError.to_auv`, at the mount the errno of its category. A broken contract is an AssertionError.
+Below the edges an expected failure is an `AffsError`; at the control channel it becomes the AUV
+object of `AffsError.to_auv`, at the mount the errno of its category. A broken contract is an
+AssertionError.
 """
 
 import errno

@@ -1,7 +1,8 @@
 """What a device is: five calls on bytes, each answering with an outcome instead of an exception.
 
 Rules that every implementation keeps:
-- A call retries what the host calls transient (EINTR, EAGAIN, a short transfer) up to ATTEMPTS_MAX times
+- A call retries what the host calls transient (EINTR, EAGAIN, a short transfer) up to ATTEMPTS_MAX
+times
   and then reports it; it never retries a failed flush: Linux reports a failed writeback once, so a
   success after a failure proves nothing.
 - A read past the end of the device is PERMANENT with EINVAL: nobody should ask.
@@ -59,7 +60,9 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class DeviceIdentity:
-    """What the host says the device is: for messages and for telling two names of one device apart."""
+    """What the host says the device is: for messages and for telling two names of one device
+    apart.
+    """
 
     kind: str
     path: str
@@ -96,7 +99,9 @@ class Device(Protocol):
         ...
 
     def allocate(self, offset: int, length: int) -> Result:
-        """Make the host set the space aside; contents are kept. OK where the host has no such notion."""
+        """Make the host set the space aside; contents are kept. OK where the host has no such
+        notion.
+        """
         ...
 
     def close(self) -> None:

@@ -1,8 +1,8 @@
 """A regular file or a block device of the host.
 
-Ownership: a device opened for writing holds flock(LOCK_EX) on the descriptor, and a block device is opened
-with O_EXCL besides, so the kernel refuses it while it is mounted. A loop device over the same file is
-looked for in /sys, since flock does not see it. Opened for reading it takes no lock.
+Ownership: a device opened for writing holds flock(LOCK_EX) on the descriptor, and a block device
+is opened with O_EXCL besides, so the kernel refuses it while it is mounted. A loop device over the
+same file is looked for in /sys, since flock does not see it. Opened for reading it takes no lock.
 """
 
 import contextlib

@@ -1,4 +1,6 @@
-"""A device in memory: for tests, for simulations, and as the base of devices that record or fail."""
+"""A device in memory: for tests, for simulations, and as the base of devices that record or
+fail.
+"""
 
 import errno
 from collections.abc import Sequence

@@ -1,7 +1,8 @@
 """The one function through which all barriers go; its first failure is for ever.
 
-Linux reports a failed writeback once and then drops the pages, so a flush that succeeds after one that
-failed proves nothing: whoever meets a failed barrier must stop writing (semantics.md, promise 2).
+Linux reports a failed writeback once and then drops the pages, so a flush that succeeds after one
+that failed proves nothing: whoever meets a failed barrier must stop writing (semantics.md, promise
+2).
 """
 
 from affs_fuse.device.device import Device, Result, device_error
@@ -23,7 +24,9 @@ class Barrier:
         return self._failure is not None
 
     def flush(self) -> None:
-        """All writes that returned before are durable. Errors: device.io, and volume.barrier_failed ever after."""
+        """All writes that returned before are durable. Errors: device.io, and
+        volume.barrier_failed ever after.
+        """
         if self._failure is not None:
             raise AffsError(
                 "volume.barrier_failed",

@@ -1,15 +1,17 @@
 """A cut and what follows it: the one way in which a volume becomes durable.
 
-semantics.md, "Commit"; docs/internals/commit.md tells the whole story. Three steps, so that operations go on
-while a commit is written:
+semantics.md, "Commit"; docs/internals/commit.md tells the whole story. Three steps, so that
+operations go on while a commit is written:
 
-1. cut() on the engine's thread, in one turn: dropped nodes are freed by the birth rule, new nodes get their
+1. cut() on the engine's thread, in one turn: dropped nodes are freed by the birth rule, new nodes
+get their
    addresses, the bitmaps record exactly what this cut reaches, all trees are frozen.
 2. Cut.write() in a worker: data, nodes, barrier, record in both rings, barrier. Device only.
 3. complete() on the engine's thread: nodes may be evicted, what is ripe may be used again.
 
-Rules: room for every node is taken before the first tree is frozen. A cut that fails before that has changed
-nothing that is on the device; one that fails later makes the volume read-only, with no record written.
+Rules: room for every node is taken before the first tree is frozen. A cut that fails before that
+has changed nothing that is on the device; one that fails later makes the volume read-only, with no
+record written.
 """
 
 from collections.abc import Callable
@@ -36,7 +38,7 @@ from affs_fuse.volume.space import Run, Space
 from affs_fuse.volume.states import KeptState, StateTable
 from affs_fuse.volume.working import SystemTrees, WorkingState
 
-__all__ = ["Cut", "CutRequest", "Keep", "LastCommit", "OBJECT_NUMBERS_AHEAD", "make_cut"]
+__all__ = ["OBJECT_NUMBERS_AHEAD", "Cut", "CutRequest", "Keep", "LastCommit", "make_cut"]
 
 OBJECT_NUMBERS_AHEAD = 1 << 20
 
@@ -56,9 +58,10 @@ class Keep:
 class CutRequest:
     """What one commit does besides making the working state durable.
 
-    keep: keep the working state; with publish, as the published one. published: number of an existing state
-    that becomes the published one. seal: an abandoned state, kept as seal_keep (None: it is as its ancestor; nothing of it is kept). undo: number of an existing
-    state that `rollback --undo` returns to from now on; undo_sealed: the sealed one becomes so.
+    keep: keep the working state; with publish, as the published one. published: number of an
+    existing state that becomes the published one. seal: an abandoned state, kept as seal_keep
+    (None: it is as its ancestor; nothing of it is kept). undo: number of an existing state that
+    `rollback --undo` returns to from now on; undo_sealed: the sealed one becomes so.
     """
 
     keep: Keep | None = None
@@ -72,8 +75,8 @@ class CutRequest:
 
 @dataclass(frozen=True, slots=True)
 class LastCommit:
-    """The newest commit whose cut was made: the parent of the next. root: of its namespace, which also
-    stands in for that of a state to be kept until the freeze has made it."""
+    """The newest commit whose cut was made: the parent of the next. root: of its namespace, which
+    also stands in for that of a state to be kept until the freeze has made it."""
 
     seq: int
     checksum: int
@@ -105,7 +108,8 @@ class Cut:
         return data + sum(len(image) for _, image in self.nodes) + BLOCK_SIZE
 
     def write(self) -> None:
-        """In a worker: durable when it returns. Errors: device.*, volume.*; then nothing of it counts.
+        """In a worker: durable when it returns. Errors: device.*, volume.*; then nothing of it
+        counts.
 
         This commit's own batch is written here; those that others began are awaited.
         """
@@ -133,8 +137,8 @@ class Cut:
             raise AffsError(
                 "volume.ownership_lost",
                 Category.IO,
-                f"the last commit record of {self.device.identity.path} was overwritten by somebody else",
-                hint="another process or host writes to this volume; unmount both and run fsck.affs",
+                f"somebody else overwrote the last commit record of {self.device.identity.path}",
+                hint="another process or host writes to it; unmount both and run fsck.affs",
             )
 
 
@@ -162,9 +166,11 @@ class CutContext:
 
 
 def make_cut(context: CutContext, request: CutRequest) -> Cut:
-    """The synchronous turn. Changes context.next_state, the working state's ancestor, and the trees.
+    """The synchronous turn. Changes context.next_state, the working state's ancestor, and the
+    trees.
 
-    Errors: volume.no_space, device.no_space: then nothing was frozen, and no state or pointer changed.
+    Errors: volume.no_space, device.no_space: then nothing was frozen, and no state or pointer
+    changed.
     """
     states = [context.working] + ([request.seal] if request.seal is not None else [])
     for state in states:
@@ -219,8 +225,8 @@ def _allocate_nodes(context: CutContext, intent: int, count: int) -> list[Run]:
 def _plan_states(
     context: CutContext, request: CutRequest
 ) -> tuple[KeptState | None, KeptState | None]:
-    """Put the states that this commit adds, with roots that are filled in after the freeze, and move the
-    pointers; so that the checkpoint tree has all the nodes that it will have."""
+    """Put the states that this commit adds, with roots that are filled in after the freeze, and
+    move the pointers; so that the checkpoint tree has all the nodes that it will have."""
     states = context.states
     sealed = kept = None
     if request.seal is not None and request.seal_keep is not None:
@@ -264,10 +270,11 @@ def _new_state(context: CutContext, state: WorkingState, keep: Keep) -> KeptStat
 
 
 def _record_space(context: CutContext) -> list[list[Run]]:
-    """Put every segment's item into the space tree, then take room for the nodes of the system trees.
+    """Put every segment's item into the space tree, then take room for the nodes of the system
+    trees.
 
-    Taking room may need a new system segment, whose own item changes the space tree again: repeat until
-    nothing changes any more.
+    Taking room may need a new system segment, whose own item changes the space tree again: repeat
+    until nothing changes any more.
     """
     trees, space = context.trees, context.space
     while True:
@@ -305,7 +312,9 @@ def _freeze_namespace(
 def _finish_states(
     context: CutContext, kept: KeptState | None, sealed: KeptState | None, roots: list[Pointer]
 ) -> tuple[KeptState | None, KeptState | None]:
-    """Fill in roots (items of the same size, in leaves that are dirty already) and move the ancestor."""
+    """Fill in roots (items of the same size, in leaves that are dirty already) and move the
+    ancestor.
+    """
     if sealed is not None:
         sealed = replace(sealed, root=roots[1])
         context.states.put(sealed)
@@ -375,14 +384,10 @@ def _write_segment_headers(context: CutContext) -> None:
     context.space.new_segments.clear()
 
 
-def _places(
-    context: CutContext, tree: Tree, nodes: FrozenNodes
-) -> list[tuple[int, memoryview]]:
+def _places(context: CutContext, tree: Tree, nodes: FrozenNodes) -> list[tuple[int, memoryview]]:
     """(device offset, image) of each frozen node."""
     if tree in context.trees.all:
-        return [
-            (layout.physical_block(address) * BLOCK_SIZE, image) for address, _, image in nodes
-        ]
+        return [(layout.physical_block(address) * BLOCK_SIZE, image) for address, _, image in nodes]
     geometry, segments = context.space.geometry, context.space.segments
     return [
         (

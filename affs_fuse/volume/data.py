@@ -1,8 +1,9 @@
 """File data on its way to and from the device.
 
 store() gives data its place and checksums at once and keeps it in memory; a worker writes it later
-(WriteBatch.execute), before the next commit record at the latest. Until then reads are served from memory.
-Every byte that comes from a device is checked against its checksum here; a mismatch is an error, never data.
+(WriteBatch.execute), before the next commit record at the latest. Until then reads are served from
+memory. Every byte that comes from a device is checked against its checksum here; a mismatch is an
+error, never data.
 """
 
 import threading
@@ -105,7 +106,9 @@ class ReadPlan:
 
 
 class DataStore:
-    """The pending writes of one volume, and the way to blocks. Only the engine's thread calls it."""
+    """The pending writes of one volume, and the way to blocks. Only the engine's thread calls
+    it.
+    """
 
     def __init__(self, device: Device, space: Space) -> None:
         self._device = device
@@ -162,7 +165,9 @@ class DataStore:
         return batch
 
     def end_batch(self, batch: WriteBatch) -> None:
-        """The batch was executed; its blocks are read from the device from now on. Raises its error."""
+        """The batch was executed; its blocks are read from the device from now on. Raises its
+        error.
+        """
         self._begun.remove(batch)
         if batch.error is not None:
             raise batch.error
@@ -184,7 +189,7 @@ class DataStore:
             raise AffsError(
                 "volume.address",
                 Category.CORRUPT,
-                f"an address names block {block} of segment {segment_of(address)}, which is not there",
+                f"an address names block {block} of segment {segment_of(address)}: not there",
                 hint="run fsck.affs on the unmounted volume",
             )
         return self._space.geometry.place_offset(segment.place) + (block << BLOCK_SHIFT)
@@ -204,7 +209,9 @@ class DataStore:
             write = self._by_address[self._addresses[index]]
             first = read.address - write.address
             if first + read.blocks <= write.blocks:
-                return bytes(write.data[first << BLOCK_SHIFT : (first + read.blocks) << BLOCK_SHIFT])
+                return bytes(
+                    write.data[first << BLOCK_SHIFT : (first + read.blocks) << BLOCK_SHIFT]
+                )
         return self.offset_of(read.address)
 
 
@@ -239,9 +246,8 @@ def _verify(device: Device, read: BlockRead, offset: int, data: bytes) -> None:
     raise AffsError(
         "volume.data_corrupt",
         Category.CORRUPT,
-        f"block {block} of segment {segment_of(read.address)} (byte {offset + (bad << BLOCK_SHIFT)} of"
-        f" {device.identity.path}) does not match its checksum",
-        hint="affsctl rollback or a copy of the file has the content; run fsck.affs --data for the extent",
+        f"block {block} of segment {segment_of(read.address)} does not match its checksum"
+        f" (byte {offset + (bad << BLOCK_SHIFT)} of {device.identity.path})",
+        hint="restore the file from a kept state or a copy; fsck.affs --data finds all such blocks",
         details={"segment": segment_of(read.address), "block": block},
     )
-

@@ -1,8 +1,9 @@
 """What differs between two states: by object for the kernel's caches, by path for people.
 
-Built on the pruned difference of two trees, so the cost follows the difference, not the volume. Comparison is
-what both need; changes() makes paths of it. No clone or hard-link trick is hidden: an object with several
-names gives a row for each name that came or went, and one for what changed inside under its first name.
+Built on the pruned difference of two trees, so the cost follows the difference, not the volume.
+Comparison is what both need; changes() makes paths of it. No clone or hard-link trick is hidden:
+an object with several names gives a row for each name that came or went, and one for what changed
+inside under its first name.
 """
 
 from collections.abc import Iterator
@@ -40,8 +41,9 @@ class ChangeKind(StrEnum):
 
 @dataclass(slots=True, eq=False)
 class ObjectChange:
-    """What happened to one object from A to B. inode_a, inode_b: None where it does not exist or where the
-    inode item is the same (see inode_differs). names_*: (directory, name) that only this side has."""
+    """What happened to one object from A to B. inode_a, inode_b: None where it does not exist or
+    where the inode item is the same (see inode_differs). names_*: (directory, name) that only this
+    side has."""
 
     inode_differs: bool = False
     inode_a: Inode | None = None
@@ -65,7 +67,9 @@ class ObjectChange:
 
 @dataclass(frozen=True, slots=True)
 class EntryChange:
-    """A directory entry that differs: the child's number on each side, None where there is no such name."""
+    """A directory entry that differs: the child's number on each side, None where there is no such
+    name.
+    """
 
     directory: int
     name: bytes
@@ -86,7 +90,8 @@ class Change:
 
 
 class Comparison:
-    """The difference of two trees by object. step() until it is True; then objects and entries are whole.
+    """The difference of two trees by object. step() until it is True; then objects and entries are
+    whole.
 
     The trees must not change meanwhile. step() raises NodeMissing: load it and call step() again.
     """
@@ -101,7 +106,9 @@ class Comparison:
 
     @property
     def entries(self) -> list[EntryChange]:
-        """Names whose child differs. A name that means the same object in both is not among them."""
+        """Names whose child differs. A name that means the same object in both is not among
+        them.
+        """
         return [
             EntryChange(directory, name, sides[0], sides[1])
             for (directory, name), sides in self._entries.items()
@@ -152,9 +159,10 @@ class Comparison:
 
 
 def changes(comparison: Comparison) -> Iterator[Change]:
-    """Rows for every object that differs, by object number; raises NodeMissing, which ends the iterator
-    (make a new one once the node is there). Directories whose only change is their own times or count of
-    entries, since a name in them came or went, are left out: the name's row says it."""
+    """Rows for every object that differs, by object number; raises NodeMissing, which ends the
+    iterator (make a new one once the node is there). Directories whose only change is their own
+    times or count of entries, since a name in them came or went, are left out: the name's row says
+    it."""
     for number in sorted(comparison.objects):
         yield from _rows(comparison, number, comparison.objects[number])
 
@@ -241,7 +249,9 @@ def _first_path(tree: Tree, number: int) -> bytes:
 
 
 def path_of(tree: Tree, directory: int, name: bytes) -> bytes:
-    """The path of a name in a directory, from the root, without a leading slash. Raises NodeMissing."""
+    """The path of a name in a directory, from the root, without a leading slash. Raises
+    NodeMissing.
+    """
     parts = [name]
     current = directory
     for _ in range(DEPTH_MAX):

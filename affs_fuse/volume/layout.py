@@ -1,7 +1,8 @@
 """Where things lie on a backend (docs/specs/DiskLayout.md, "Geometry" and "Addresses").
 
-The only place that computes device offsets. Two header regions of 1 MiB each (superblock, owner block,
-commit ring) lie at fixed offsets; all else is places for segments, in equal power-of-two units.
+The only place that computes device offsets. Two header regions of 1 MiB each (superblock, owner
+block, commit ring) lie at fixed offsets; all else is places for segments, in equal power-of-two
+units.
 """
 
 from dataclasses import dataclass

@@ -67,7 +67,7 @@ class Load:
             raise AffsError(
                 "volume.node_corrupt",
                 Category.CORRUPT,
-                f"a tree node at byte {self.offset} of {self.device.identity.path}: {error.message}",
+                f"tree node at byte {self.offset} of {self.device.identity.path}: {error.message}",
                 hint="run fsck.affs on the unmounted volume; affsctl rollback may lead around it",
                 details={"offset": self.offset, "birth": pointer.birth, "reason": error.reason},
             ) from error

@@ -1,7 +1,8 @@
 """What an operation raises when it needs something that is not in memory.
 
-The caller loads it (Volume.begin_load, Load.execute in a worker, Volume.end_load) and calls the operation
-again from its beginning; an operation changes nothing before its last look-up (architecture.md).
+The caller loads it (Volume.begin_load, Load.execute in a worker, Volume.end_load) and calls the
+operation again from its beginning; an operation changes nothing before its last look-up
+(architecture.md).
 """
 
 from collections.abc import Callable
@@ -14,7 +15,9 @@ __all__ = ["BlockRead", "DataMissing", "NodeMissing"]
 
 @dataclass(frozen=True, slots=True)
 class BlockRead:
-    """A run of whole data blocks of one segment. checksums: 4 bytes for each block, as in the extent."""
+    """A run of whole data blocks of one segment. checksums: 4 bytes for each block, as in the
+    extent.
+    """
 
     address: int
     blocks: int
@@ -22,11 +25,11 @@ class BlockRead:
 
 
 class DataMissing(Exception):
-    """Data blocks are needed. deliver(list of bytes, one for each read) is called once they are there."""
+    """Data blocks are needed. deliver(list of bytes, one for each read) is called once they are
+    there.
+    """
 
-    def __init__(
-        self, reads: list[BlockRead], deliver: Callable[[list[bytes]], None]
-    ) -> None:
+    def __init__(self, reads: list[BlockRead], deliver: Callable[[list[bytes]], None]) -> None:
         super().__init__(f"{len(reads)} runs of data blocks")
         self.reads = reads
         self.deliver = deliver

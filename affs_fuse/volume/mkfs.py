@@ -1,7 +1,7 @@
 """Making a volume: header regions, first segments, an empty root directory, the first commit.
 
-Until the superblocks are written, last of all, there is no volume: an interrupted mkfs leaves nothing that
-opens. Seeded: the same clock and entropy give the same bytes.
+Until the superblocks are written, last of all, there is no volume: an interrupted mkfs leaves
+nothing that opens. Seeded: the same clock and entropy give the same bytes.
 """
 
 import os
@@ -46,7 +46,9 @@ LABEL_BYTES_MAX = 64
 
 @dataclass(frozen=True, slots=True)
 class MkfsOptions:
-    """size_bytes None: the size that the file or device has. size_max_bytes: plan for growth up to it."""
+    """size_bytes None: the size that the file or device has. size_max_bytes: plan for growth up to
+    it.
+    """
 
     size_bytes: int | None = None
     label: str = ""

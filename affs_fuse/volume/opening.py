@@ -1,4 +1,5 @@
-"""Opening a volume: identity, ownership, recovery, in this order, and nothing written before all of it.
+"""Opening a volume: identity, ownership, recovery, in this order, and nothing written before all
+of it.
 
 What is read and decided is recovery.py's; this module puts the parts of a Volume together.
 """
@@ -59,9 +60,9 @@ def _no_sleep(seconds: float) -> None:
 
 @dataclass(frozen=True, slots=True)
 class OpenOptions:
-    """cache_bytes: of namespace nodes. recover_previous: may write after falling back past a damaged
-    commit. takeover: believe that another machine's owner is dead. device: use this instead of the path.
-    sleep: how to wait for another machine's heartbeat."""
+    """cache_bytes: of namespace nodes. recover_previous: may write after falling back past a
+    damaged commit. takeover: believe that another machine's owner is dead. device: use this
+    instead of the path. sleep: how to wait for another machine's heartbeat."""
 
     read_only: bool = False
     cache_bytes: int = CACHE_BYTES_DEFAULT
@@ -202,8 +203,9 @@ def make_space(device: Device, geometry: Geometry, place_count: int) -> Space:
 def _bury_abandoned(
     device: Device, barrier: Barrier, opened: Opened, last: LastCommit
 ) -> LastCommit:
-    """After a fallback that may write: a dead commit must not come back, so every abandoned record is
-    overwritten by one of ours (seq = highest seen + 1, same roots), before anything else is written."""
+    """After a fallback that may write: a dead commit must not come back, so every abandoned record
+    is overwritten by one of ours (seq = highest seen + 1, same roots), before anything else is
+    written."""
     report = opened.report
     if not report.abandoned:
         return last

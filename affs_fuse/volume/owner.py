@@ -1,8 +1,9 @@
 """The owner block: who has the volume open for writing.
 
-docs/specs/DiskLayout.md, "Owner block"; semantics.md, promise 7. flock and O_EXCL keep other processes of
-this machine away; the block is for what they do not reach: another machine on a shared device. An unclean
-owner of another machine is believed dead only after its heartbeat stood still for 10 s, or on --takeover.
+docs/specs/DiskLayout.md, "Owner block"; semantics.md, promise 7. flock and O_EXCL keep other
+processes of this machine away; the block is for what they do not reach: another machine on a
+shared device. An unclean owner of another machine is believed dead only after its heartbeat stood
+still for 10 s, or on --takeover.
 """
 
 from collections.abc import Callable
@@ -66,7 +67,8 @@ def claim(
     takeover: bool,
     sleep: Callable[[float], None],
 ) -> Owner | None:
-    """Make sure that no other machine works on the volume; the former owner, if it did not close cleanly.
+    """Make sure that no other machine works on the volume; the former owner, if it did not close
+    cleanly.
 
     Waits up to HEARTBEAT_SILENCE_S where another machine did not. Errors: volume.busy.
     """
@@ -96,7 +98,9 @@ def claim(
 
 
 class Ownership:
-    """Our entry in the owner block, from claim to release. A read-only opening has none: active False."""
+    """Our entry in the owner block, from claim to release. A read-only opening has none: active
+    False.
+    """
 
     def __init__(self, device: Device, uuid: bytes, session: bytes, host: Host) -> None:
         self._device = device

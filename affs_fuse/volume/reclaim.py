@@ -1,13 +1,13 @@
 """Deleting kept states: what may be freed, found by a pruned difference between immutable trees.
 
-disk-layout.md, "Reclaim"; the rules are modelled in tests/models. A state S with parent P and one descendant
-C: freed is what S refers to, born after P, and not in C. A state from which two or more descend waits. Births
-only grow, a state never refers to a block twice, and a block that a state has dropped never comes back into
-its descendants: so blocks can be compared by address alone.
+disk-layout.md, "Reclaim"; the rules are modelled in tests/models. A state S with parent P and one
+descendant C: freed is what S refers to, born after P, and not in C. A state from which two or more
+descend waits. Births only grow, a state never refers to a block twice, and a block that a state
+has dropped never comes back into its descendants: so blocks can be compared by address alone.
 
-Nothing is freed while the job looks: the result is applied in one turn, together with the removal of the
-state, and becomes durable with one commit. A crash before it leaves the state doomed, and the job starts
-again at the next opening.
+Nothing is freed while the job looks: the result is applied in one turn, together with the removal
+of the state, and becomes durable with one commit. A crash before it leaves the state doomed, and
+the job starts again at the next opening.
 """
 
 from collections.abc import Iterator
@@ -41,7 +41,9 @@ BlockRun = tuple[int, int, int]
 
 
 def doom(volume: Volume, state: KeptState) -> KeptState:
-    """Mark a state as deleted: it disappears from every list at once. Errors: state.published, state.pinned."""
+    """Mark a state as deleted: it disappears from every list at once. Errors: state.published,
+    state.pinned.
+    """
     published = volume.states.published
     if published is not None and published.number == state.number:
         raise AffsError(
@@ -63,14 +65,18 @@ def doom(volume: Volume, state: KeptState) -> KeptState:
 
 
 def waiting_for(volume: Volume, state: KeptState) -> list[KeptState]:
-    """The states because of which a deleted one keeps its blocks: its descendants, if there are several."""
+    """The states because of which a deleted one keeps its blocks: its descendants, if there are
+    several.
+    """
     children = volume.states.children(state.number)
     count = len(children) + (volume.working.ancestor == state.number)
     return children if count > 1 else []
 
 
 def next_job(volume: Volume) -> "ReclaimJob | None":
-    """A job for a doomed state that can be reclaimed now: not a branch point, not held by a view."""
+    """A job for a doomed state that can be reclaimed now: not a branch point, not held by a
+    view.
+    """
     for state in volume.states.all():
         if not state.flags & STATE_DOOMED or state.flags & STATE_HIDDEN:
             continue
@@ -107,11 +113,13 @@ class _Frees:
 
 
 class ReclaimJob:
-    """Reclaims one doomed state. prepare(), then step() until it is True, then apply(), then a commit.
+    """Reclaims one doomed state. prepare(), then step() until it is True, then apply(), then a
+    commit.
 
-    If the state's only descendant is the working state, prepare() says so by a cut request that keeps the
-    working state as a hidden one: the comparison needs an immutable descendant. What changes while it runs
-    is found by comparing the hidden state with the working one in apply(), in the same turn.
+    If the state's only descendant is the working state, prepare() says so by a cut request that
+    keeps the working state as a hidden one: the comparison needs an immutable descendant. What
+    changes while it runs is found by comparing the hidden state with the working one in apply(),
+    in the same turn.
     """
 
     def __init__(self, volume: Volume, state: KeptState) -> None:
@@ -145,7 +153,9 @@ class ReclaimJob:
         self._diff = Diff(mine, theirs)
 
     def step(self) -> bool:
-        """Look at some more differences; True when there are no more. Raises NodeMissing (go on after)."""
+        """Look at some more differences; True when there are no more. Raises NodeMissing (go on
+        after).
+        """
         assert self._diff is not None
         for _ in range(EVENTS_PER_STEP):
             try:
@@ -157,8 +167,8 @@ class ReclaimJob:
         return False
 
     def apply(self) -> int:
-        """Free, and forget the state; the number of blocks. One turn, then commit. Raises NodeMissing,
-        with nothing changed (call again)."""
+        """Free, and forget the state; the number of blocks. One turn, then commit. Raises
+        NodeMissing, with nothing changed (call again)."""
         volume, state = self._volume, self.state
         late = self._late_frees() if self._hidden is not None else []
         runs = self._frees.result(volume.states.seq_of(state.parent))

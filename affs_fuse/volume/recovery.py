@@ -1,9 +1,10 @@
 """Opening: which commit, why, and what it costs to fall back (docs/internals/recovery.md).
 
-Deterministic: the same bytes give the same choice and the same report. The newest record that verifies and
-belongs to this volume is chosen. Past records that do not verify the fallback is automatic (they were never
-acknowledged). A record that verifies while its roots do not, or a slot that cannot be read, is another
-matter: then the volume opens read-only and says so, and only `recover=previous` allows writing.
+Deterministic: the same bytes give the same choice and the same report. The newest record that
+verifies and belongs to this volume is chosen. Past records that do not verify the fallback is
+automatic (they were never acknowledged). A record that verifies while its roots do not, or a slot
+that cannot be read, is another matter: then the volume opens read-only and says so, and only
+`recover=previous` allows writing.
 """
 
 from collections.abc import Callable, Iterator
@@ -39,8 +40,9 @@ SYSTEM_CACHE_BYTES_MAX = 1 << 40
 
 @dataclass(slots=True)
 class RecoveryReport:
-    """What opening found. seq: of the commit that was opened; newest_seq: highest seq of any valid record.
-    notes: one line each, empty after a clean closing; read_only_reason: "" or why nothing may be written."""
+    """What opening found. seq: of the commit that was opened; newest_seq: highest seq of any valid
+    record. notes: one line each, empty after a clean closing; read_only_reason: "" or why nothing
+    may be written."""
 
     seq: int = 0
     newest_seq: int = 0
@@ -84,8 +86,8 @@ def open_commit(
 ) -> Opened:
     """Choose and open a commit. Writes nothing.
 
-    Errors: volume.no_commit (no record verifies), volume.roots_damaged (none of the records on the chain can
-    be opened), volume.ring_conflict (two different records with one seq).
+    Errors: volume.no_commit (no record verifies), volume.roots_damaged (none of the records on the
+    chain can be opened), volume.ring_conflict (two different records with one seq).
     """
     source = _Source(device, superblock, geometry, cache_bytes)
     ring = read_ring(device, superblock.format_uuid)
@@ -94,9 +96,7 @@ def open_commit(
         raise _no_commit(device, ring)
     report = RecoveryReport(newest_seq=records[0].seq)
     _note_ring(ring, report)
-    images = {
-        slot.record: slot.image for slot in reversed(ring.slots) if slot.record is not None
-    }
+    images = {slot.record: slot.image for slot in reversed(ring.slots) if slot.record is not None}
     for record in _candidates(device, records, report):
         try:
             opened = _open(source, record, images, make_space(), report)
@@ -114,9 +114,7 @@ def open_commit(
     )
 
 
-def _candidates(
-    device: Device, records: list[Commit], report: RecoveryReport
-) -> Iterator[Commit]:
+def _candidates(device: Device, records: list[Commit], report: RecoveryReport) -> Iterator[Commit]:
     """The newest record, then its ancestors by seq and checksum: never a record off the chain."""
     newest = [record for record in records if record.seq == records[0].seq]
     if len(newest) > 1:
@@ -158,10 +156,10 @@ def _open(
         space.add(segment)
     _mark_system(space, trees)
     for intent, entry in enumerate(record.open_segments):
-        segment = space.segments.get(entry.segment)
-        if entry.next_block and segment is not None and segment.intent == intent:
+        opened = space.segments.get(entry.segment)
+        if entry.next_block and opened is not None and opened.intent == intent:
             space.open[intent] = entry.segment
-            segment.cursor = min(entry.next_block, source.geometry.segment_blocks)
+            opened.cursor = min(entry.next_block, source.geometry.segment_blocks)
     _hold_back(source, record, images, space, report)
     working = WorkingState(
         tree, record.ancestor, states.seq_of(record.ancestor), record.object_count
@@ -247,8 +245,9 @@ def _hold_back(
     space: Space,
     report: RecoveryReport,
 ) -> None:
-    """Blocks that one of the two commits before needs must not be reused yet (disk-layout.md, "When a
-    block may be reused"). A commit that cannot be read cannot be fallen back to: it holds nothing."""
+    """Blocks that one of the two commits before needs must not be reused yet (disk-layout.md,
+    "When a block may be reused"). A commit that cannot be read cannot be fallen back to: it holds
+    nothing."""
     by_seq = {candidate.seq: candidate for candidate in images}
     newer = record
     for age in (1, 2):
@@ -307,7 +306,7 @@ def _judge(report: RecoveryReport, ring: RingReading, recover_previous: bool) ->
     reasons = []
     if report.abandoned:
         reasons.append(
-            f"the newest commit {report.newest_seq} is damaged, commit {report.seq} was opened instead"
+            f"the newest commit {report.newest_seq} is damaged, commit {report.seq} was opened"
         )
     both = {slot.index for slot in ring.unreadable if slot.region == 0} & {
         slot.index for slot in ring.unreadable if slot.region == 1

@@ -1,8 +1,8 @@
 """When to say "no space", so that what must always work always does.
 
-disk-layout.md, "Space never runs out badly". Reserve A is for commit, rollback, deleting states and reclaim
-alone; reserve B on top of it for unlink and truncate; everybody else must leave both. Room is asked for
-before an operation changes anything, so the error comes instead of the change.
+disk-layout.md, "Space never runs out badly". Reserve A is for commit, rollback, deleting states
+and reclaim alone; reserve B on top of it for unlink and truncate; everybody else must leave both.
+Room is asked for before an operation changes anything, so the error comes instead of the change.
 """
 
 from enum import IntEnum
@@ -15,14 +15,18 @@ OPERATION_NODES = 16
 """Nodes that one operation may add: the paths of a few keys, with splits."""
 
 ITEMS_PER_NODE = 100
-"""Extent items that fit a node, pessimistically: what buffered blocks may need when they are flushed."""
+"""Extent items that fit a node, pessimistically: what buffered blocks may need when they are
+flushed.
+"""
 
 DIRTY_NODES_MAX = 8192
 """128 MiB of dirty nodes: a commit comes at the latest then."""
 
 
 class RoomKind(IntEnum):
-    """NORMAL: anything that adds. REMOVE: unlink, rmdir, truncate. VERB: commit, rollback, delete."""
+    """NORMAL: anything that adds. REMOVE: unlink, rmdir, truncate. VERB: commit, rollback,
+    delete.
+    """
 
     NORMAL = 2
     REMOVE = 1

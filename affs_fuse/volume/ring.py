@@ -1,6 +1,7 @@
 """The commit ring: reading what is there, writing a record to both rings.
 
-docs/specs/DiskLayout.md, "Commit ring". The record of commit `seq` goes to slot seq % 64 of both rings.
+docs/specs/DiskLayout.md, "Commit ring". The record of commit `seq` goes to slot seq % 64 of both
+rings.
 """
 
 from dataclasses import dataclass
@@ -16,7 +17,9 @@ __all__ = ["RingReading", "Slot", "read_ring", "read_slot", "write_record"]
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """One slot of one ring as found. record is None with a reason: "empty", "checksum", "unreadable" ..."""
+    """One slot of one ring as found. record is None with a reason: "empty", "checksum",
+    "unreadable" ...
+    """
 
     region: int
     index: int
@@ -76,7 +79,9 @@ def read_slot(device: Device, uuid: bytes, region: int, index: int) -> Slot:
 
 
 def write_record(device: Device, seq: int, image: bytes) -> None:
-    """Put one record into its slot of both rings; no barrier. Errors: device.io, device.no_space."""
+    """Put one record into its slot of both rings; no barrier. Errors: device.io,
+    device.no_space.
+    """
     for region in range(len(layout.REGIONS)):
         offset = layout.ring_offset(region, seq)
         result = device.write(offset, [image])

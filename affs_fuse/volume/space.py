@@ -1,15 +1,17 @@
 """Space: which blocks of which segments are in use, and where the next ones come from.
 
-docs/specs/DiskLayout.md, "Space tree"; design: disk-layout.md, "Reclaim" and "Space never runs out badly".
+docs/specs/DiskLayout.md, "Space tree"; design: disk-layout.md, "Reclaim" and "Space never runs out
+badly".
 
-Two maps a segment. `bits` is what the next cut will record: exactly what that cut reaches. `held` are
-blocks that are free in `bits` but that one of the three newest commits on the parent chain, or a read
-still under way, may need. A block is allocated only where both are clear. Invariants:
+Two maps a segment. `bits` is what the next cut will record: exactly what that cut reaches. `held`
+are blocks that are free in `bits` but that one of the three newest commits on the parent chain, or
+a read still under way, may need. A block is allocated only where both are clear. Invariants:
 
 - used = set bits of `bits` but block 0 (the segment header); 0 <= used + held <= capacity.
 - A freed block goes to `held`, always, and leaves it in ripen() only.
 - A segment leaves (its place is given back) only when used and held are both 0 and it is not open.
-- System segments are not recorded by bitmaps: at opening their bits are derived from the system trees.
+- System segments are not recorded by bitmaps: at opening their bits are derived from the system
+trees.
 """
 
 from collections.abc import Callable, Iterator
@@ -78,8 +80,8 @@ class _Freed:
 class Space:
     """The allocator of one volume. Only the thread that owns the engine calls it.
 
-    prepare(place): make sure that the host has the room (raises AffsError no_space); called before a
-    segment gets its intent, so that no commit meets the host's ENOSPC.
+    prepare(place): make sure that the host has the room (raises AffsError no_space); called before
+    a segment gets its intent, so that no commit meets the host's ENOSPC.
     """
 
     def __init__(
@@ -158,7 +160,9 @@ class Space:
         return segment.number, device_block - self.geometry.place_block(place), count
 
     def mark_system(self, device_block: int) -> None:
-        """At opening: a system node lies here. Errors: volume.structure-like ValueError if twice."""
+        """At opening: a system node lies here. Errors: volume.structure-like ValueError if
+        twice.
+        """
         run = self.locate(device_block, NODE_BLOCKS)
         if run is None:
             raise ValueError(f"device block {device_block} belongs to no segment")
@@ -185,7 +189,9 @@ class Space:
             self._used += segment.used
 
     def new_segment(self, intent: int, birth: int) -> Segment | None:
-        """Give a free place to `intent`; None if the reserves forbid it. Errors: the host's ENOSPC."""
+        """Give a free place to `intent`; None if the reserves forbid it. Errors: the host's
+        ENOSPC.
+        """
         keep = {
             CLASS_SYSTEM: 0,
             CLASS_METADATA: self.system_reserve_segments,
@@ -386,8 +392,9 @@ class Space:
     def hold(self, run: Run, age: int) -> None:
         """At opening: blocks that the commit `age` steps back on the chain still needs.
 
-        Those of the last but one (age 1) until two more commits are durable, of age 2 one more. What is
-        in use or held already is left out, so the younger commit's blocks must be given first.
+        Those of the last but one (age 1) until two more commits are durable, of age 2 one more.
+        What is in use or held already is left out, so the younger commit's blocks must be given
+        first.
         """
         segment = self.segments[run[0]]
         if segment.held is None:
@@ -408,7 +415,8 @@ class Space:
     def ripen(self, oldest_reader: int | None) -> None:
         """A commit is durable: blocks that the three newest record as free may be used again.
 
-        oldest_reader: cut_count when the oldest read or write under way began, None if there is none.
+        oldest_reader: cut_count when the oldest read or write under way began, None if there is
+        none.
         """
         limit = self._cuts - 2
         if oldest_reader is not None:
@@ -463,6 +471,6 @@ def no_space(what: str) -> AffsError:
         "volume.no_space",
         Category.NO_SPACE,
         f"no room for {what} is left on the volume",
-        hint="delete files, or kept states with affsctl delete; affsctl df shows what holds the space",
+        hint="delete files, or kept states with affsctl delete; affsctl df shows what holds it",
         retryable=True,
     )

@@ -1,7 +1,8 @@
 """The space tree's items: from the allocator to the tree at a cut, and back at opening.
 
-docs/specs/DiskLayout.md, "Space tree". A segment in partial use has its head and its bitmap in chunks; a
-full or an empty one has its head alone; a system segment's blocks are not recorded at all.
+docs/specs/DiskLayout.md, "Space tree". A segment in partial use has its head and its bitmap in
+chunks; a full or an empty one has its head alone; a system segment's blocks are not recorded at
+all.
 """
 
 from collections.abc import Iterator
@@ -26,8 +27,8 @@ _END = ((1 << 64) - 1, 255, (1 << 64) - 1)
 
 
 def record(space: Space, tree: Tree) -> None:
-    """Bring the tree up to what `space` says now, for the segments that changed. Needs no node that is
-    not in memory (working.SystemTrees)."""
+    """Bring the tree up to what `space` says now, for the segments that changed. Needs no node
+    that is not in memory (working.SystemTrees)."""
     for number in sorted(space.removed):
         _delete_from(tree, number, 0)
         tree.delete(number, ITEM_SEGMENT, 0)
@@ -93,5 +94,5 @@ def _finish(segment: Segment, chunks: list[bytes], geometry: Geometry) -> Segmen
     else:
         segment.bits = bytearray(b"\xff" * size)
         if class_of(segment.intent) != CLASS_DATA:
-            segment.bits[0] &= ~(2 ** NODE_BLOCKS - 2) & 0xFF
+            segment.bits[0] &= ~(2**NODE_BLOCKS - 2) & 0xFF
     return segment

@@ -1,7 +1,7 @@
 """Kept states: the checkpoint tree as a table in memory, and names for them.
 
-docs/specs/DiskLayout.md, "State item"; semantics.md, "States". The table is loaded whole at opening (it is
-small: 10^4 states are 2 MB) and every change goes to table and tree together.
+docs/specs/DiskLayout.md, "State item"; semantics.md, "States". The table is loaded whole at
+opening (it is small: 10^4 states are 2 MB) and every change goes to table and tree together.
 """
 
 from collections.abc import Iterable

@@ -21,10 +21,11 @@ class StatFs:
 @dataclass(frozen=True, slots=True)
 class Statistics:
     """generation: seq of the next cut. durable_seq, durable_time_ns: of the newest durable commit.
-    dirty_nodes: namespace nodes that the next cut writes; dirty_system_nodes: the same of system trees.
-    waiting_bytes: data with a place that no worker has taken. reserved_blocks: promised to buffers.
-    used_blocks: data and namespace blocks in use, held_blocks: freed ones that are not ripe.
-    room: what can still be allocated. cache_hits, cache_misses: of the namespace's node cache."""
+    dirty_nodes: namespace nodes that the next cut writes; dirty_system_nodes: the same of system
+    trees. waiting_bytes: data with a place that no worker has taken. reserved_blocks: promised to
+    buffers. used_blocks: data and namespace blocks in use, held_blocks: freed ones that are not
+    ripe. room: what can still be allocated. cache_hits, cache_misses: of the namespace's node
+    cache."""
 
     generation: int
     durable_seq: int

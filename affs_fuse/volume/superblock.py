@@ -1,7 +1,7 @@
 """The two superblock copies: reading the better one, writing both in order.
 
-docs/specs/DiskLayout.md, "Superblock". Updated copy 1, barrier, copy 2, barrier, so at every moment one
-of them is whole.
+docs/specs/DiskLayout.md, "Superblock". Updated copy 1, barrier, copy 2, barrier, so at every
+moment one of them is whole.
 """
 
 from dataclasses import dataclass

@@ -1,7 +1,7 @@
 """The verbs as requests to a cut: checkpoint, publish, rollback, pin (semantics.md, "Verbs").
 
-Each function checks its arguments and says what the next cut has to do; who calls it makes the cut. So the
-runtime, which waits in workers, and the library, which does not, share the rules.
+Each function checks its arguments and says what the next cut has to do; who calls it makes the
+cut. So the runtime, which waits in workers, and the library, which does not, share the rules.
 """
 
 from collections.abc import Callable
@@ -43,7 +43,9 @@ AUTOMATIC_AGE_NS_MAX = 7 * 86_400 * 10**9
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """What a person says about a state: label (unique, or ""), message, author (the session's identity)."""
+    """What a person says about a state: label (unique, or ""), message, author (the session's
+    identity).
+    """
 
     label: str = ""
     message: str = ""
@@ -89,15 +91,14 @@ def seal_request(
 ) -> CutRequest:
     """What the cut after Volume.begin_rollback does with the abandoned state.
 
-    It is kept as an automatic state, from which `rollback --undo` returns; if nothing in it differs from the
-    state it came from, that one is what undo returns to. discard: kept and doomed in the same commit.
+    It is kept as an automatic state, from which `rollback --undo` returns; if nothing in it
+    differs from the state it came from, that one is what undo returns to. discard: kept and doomed
+    in the same commit.
     """
     if not volume.changed_since_kept(abandoned):
         return CutRequest(seal=abandoned, undo=0 if discard else abandoned.ancestor)
     flags = STATE_AUTOMATIC | (STATE_DOOMED if discard else 0)
-    keep = Keep(
-        volume.new_state_id(), author=author, message="before a rollback", flags=flags
-    )
+    keep = Keep(volume.new_state_id(), author=author, message="before a rollback", flags=flags)
     return CutRequest(seal=abandoned, seal_keep=keep, undo_sealed=not discard)
 
 
@@ -155,10 +156,10 @@ def unpin(volume: Volume, state: KeptState) -> KeptState:
 
 
 def expired_automatic(volume: Volume, now_ns: int) -> list[KeptState]:
-    """Automatic states that retention removes: neither among the newest 10 nor younger than 7 days."""
-    automatic = [
-        state for state in volume.states.listed() if state.automatic and not state.pins
-    ]
+    """Automatic states that retention removes: neither among the newest 10 nor younger than 7
+    days.
+    """
+    automatic = [state for state in volume.states.listed() if state.automatic and not state.pins]
     spared = {
         pointer.number
         for which in (POINTER_PUBLISHED, POINTER_UNDO)

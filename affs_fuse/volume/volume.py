@@ -4,10 +4,11 @@
         volume.run(operation, ...)      # an operation that may need nodes or data
         volume.commit(flush)
 
-needs no FUSE, no socket, no event loop. The runtime uses the same object but does the waiting itself:
-begin_load / Load.execute / end_load for what an operation misses, cut / Cut.write / complete for a commit,
-take_batch / WriteBatch.execute / end_batch for data. All methods are called by one thread (the engine's),
-all `execute` and `write` methods of the objects they give may run in another.
+needs no FUSE, no socket, no event loop. The runtime uses the same object but does the waiting
+itself: begin_load / Load.execute / end_load for what an operation misses, cut / Cut.write /
+complete for a commit, take_batch / WriteBatch.execute / end_batch for data. All methods are called
+by one thread (the engine's), all `execute` and `write` methods of the objects they give may run in
+another.
 """
 
 from collections.abc import Callable
@@ -41,7 +42,7 @@ from affs_fuse.volume.missing import BlockRead, DataMissing
 from affs_fuse.volume.opening import OpenOptions, Parts, open_parts
 from affs_fuse.volume.reserve import ReservePolicy, RoomKind
 from affs_fuse.volume.states import KeptState, StateTable
-from affs_fuse.volume.statistics import Statistics, StatFs
+from affs_fuse.volume.statistics import StatFs, Statistics
 from affs_fuse.volume.working import WorkingState
 
 __all__ = ["Volume"]
@@ -99,11 +100,15 @@ class Volume:
 
     @classmethod
     def open(cls, path: str, options: OpenOptions | None = None) -> "Volume":
-        """Open a volume by its path. Errors: device.*, volume.* (opening.open_parts has the list)."""
+        """Open a volume by its path. Errors: device.*, volume.* (opening.open_parts has the
+        list).
+        """
         return cls(open_parts(path, options or OpenOptions()))
 
     def close(self) -> None:
-        """Mark it closed cleanly (if nothing is uncommitted) and release the device. Commits nothing."""
+        """Mark it closed cleanly (if nothing is uncommitted) and release the device. Commits
+        nothing.
+        """
         if not self.read_only and not self.device.read_only:
             with suppress(AffsError):  # the next opening then takes it for unclean, which is safe
                 self._parts.owner.release(self.clock.now_ns())
@@ -135,7 +140,9 @@ class Volume:
         return self.superblock.label[: self.superblock.label_length].decode("utf-8", "replace")
 
     def fail(self, reason: str) -> None:
-        """A promise cannot be kept any more: nothing is written from now on. The first reason stays."""
+        """A promise cannot be kept any more: nothing is written from now on. The first reason
+        stays.
+        """
         if not self.read_only_reason:
             self.read_only_reason = reason
 
@@ -150,14 +157,16 @@ class Volume:
             )
 
     def heartbeat(self) -> None:
-        """In a worker, every few seconds while open for writing: say that we are alive. Errors: device.io."""
+        """In a worker, every few seconds while open for writing: say that we are alive. Errors:
+        device.io.
+        """
         self._parts.owner.beat(self.clock.now_ns())
 
     # ---- loading what operations miss ----
 
     def run(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-        """Call an operation until it finds all it needs, loading at once what it misses; before telling
-        "no space", ripen held-back blocks by empty commits."""
+        """Call an operation until it finds all it needs, loading at once what it misses; before
+        telling "no space", ripen held-back blocks by empty commits."""
         empty_commits = 0
         for _ in range(NODE_LOADS_MAX):
             try:
@@ -186,7 +195,9 @@ class Volume:
         return load
 
     def end_load(self, load: Load) -> None:
-        """Hand over what was loaded. Errors: device.io, volume.node_corrupt, volume.data_corrupt."""
+        """Hand over what was loaded. Errors: device.io, volume.node_corrupt,
+        volume.data_corrupt.
+        """
         self._readers.pop(id(load), None)
         data = load.take()
         if isinstance(load.missing, DataMissing):
@@ -205,7 +216,9 @@ class Volume:
     # ---- objects and space ----
 
     def new_object(self) -> int:
-        """A number that no object ever had. Errors: volume.numbers_exhausted until the next commit."""
+        """A number that no object ever had. Errors: volume.numbers_exhausted until the next
+        commit.
+        """
         if self._next_object >= self._object_limit:
             raise AffsError(
                 "volume.numbers_exhausted",
@@ -219,12 +232,16 @@ class Volume:
         return number
 
     def reserve_metadata(self, kind: RoomKind) -> None:
-        """Room for the nodes that one operation may change. Errors: volume.no_space, volume.read_only."""
+        """Room for the nodes that one operation may change. Errors: volume.no_space,
+        volume.read_only.
+        """
         self.check_writable()
         self._policy.require_nodes(kind, self._dirty_nodes(), self._reserved)
 
     def reserve_data(self, blocks: int) -> None:
-        """Promise room for `blocks` blocks that are buffered. Errors: volume.no_space, volume.read_only."""
+        """Promise room for `blocks` blocks that are buffered. Errors: volume.no_space,
+        volume.read_only.
+        """
         self.check_writable()
         self._policy.require_blocks(blocks, self._reserved)
         self._reserved += blocks
@@ -235,8 +252,9 @@ class Volume:
         self._reserved -= blocks
 
     def store(self, data: Buffer, intent: int) -> list[Placed]:
-        """Give buffered blocks (reserved before) a place; they are written later, by whoever takes the
-        batch. `data`: whole blocks, not changed afterwards. Errors: volume.no_space, device.no_space."""
+        """Give buffered blocks (reserved before) a place; they are written later, by whoever takes
+        the batch. `data`: whole blocks, not changed afterwards. Errors: volume.no_space,
+        device.no_space."""
         placed = self._data.store(data, intent, self.generation)
         self.release_data(len(data) // BLOCK_SIZE)
         return placed
@@ -244,7 +262,9 @@ class Volume:
     def drop_blocks(
         self, address: int, blocks: int, birth: int, state: WorkingState | None = None
     ) -> None:
-        """The state (the working one by default) refers to these blocks no longer: the birth rule."""
+        """The state (the working one by default) refers to these blocks no longer: the birth
+        rule.
+        """
         if birth > (state or self.working).ancestor_seq:
             self.space.free(address, blocks)
 
@@ -272,7 +292,9 @@ class Volume:
         return batch
 
     def end_batch(self, batch: WriteBatch) -> None:
-        """After batch.execute(). A write that failed makes the volume read-only. Errors: the batch's."""
+        """After batch.execute(). A write that failed makes the volume read-only. Errors: the
+        batch's.
+        """
         self._batch_readers.pop(id(batch), None)
         try:
             self._data.end_batch(batch)
@@ -288,7 +310,9 @@ class Volume:
 
     @property
     def dirty(self) -> bool:
-        """Is there something that a commit would make durable (buffers above this layer not counted)?"""
+        """Is there something that a commit would make durable (buffers above this layer not
+        counted)?
+        """
         return (
             self.working.tree.root is None
             or self._changed_outside
@@ -299,7 +323,9 @@ class Volume:
 
     @property
     def wants_commit(self) -> bool:
-        """Dirty nodes fill so much of memory or of the metadata room that a commit should come now."""
+        """Dirty nodes fill so much of memory or of the metadata room that a commit should come
+        now.
+        """
         return self._policy.presses(self._dirty_nodes()) or (
             self._object_limit - self._next_object < OBJECT_NUMBERS_AHEAD // 2
         )
@@ -327,7 +353,11 @@ class Volume:
         self._next_state = context.next_state
         self.generation = cut.seq + 1
         self.last = LastCommit(
-            cut.seq, frame_checksum(cut.image), cut.record.time_ns, cut.image, cut.record.namespace_root
+            cut.seq,
+            frame_checksum(cut.image),
+            cut.record.time_ns,
+            cut.image,
+            cut.record.namespace_root,
         )
         self._changed_outside = False
         if asked.seal is not None:
@@ -336,7 +366,9 @@ class Volume:
         return cut
 
     def complete(self, cut: Cut, error: AffsError | None = None) -> None:
-        """After cut.write(). With its error, if it failed: the volume becomes read-only, and it is raised."""
+        """After cut.write(). With its error, if it failed: the volume becomes read-only, and it is
+        raised.
+        """
         assert self._in_flight is cut
         self._in_flight = None
         if cut.own_batch is not None and cut.own_batch.done.is_set():
@@ -370,14 +402,18 @@ class Volume:
         return cut
 
     def note_change(self) -> None:
-        """Something outside the trees of this object changed (a test's or a job's wish for a commit)."""
+        """Something outside the trees of this object changed (a test's or a job's wish for a
+        commit).
+        """
         self._changed_outside = True
 
     def _oldest_reader(self) -> int | None:
         return min([*self._readers.values(), *self._batch_readers.values()], default=None)
 
     def _take_batches(self) -> tuple[WriteBatch | None, list[WriteBatch]]:
-        """All data that is not on the device yet: a batch of what nobody writes, and all that are begun."""
+        """All data that is not on the device yet: a batch of what nobody writes, and all that are
+        begun.
+        """
         own = self.take_batch()
         return own, list(self._data.begun)
 
@@ -405,8 +441,8 @@ class Volume:
     # ---- kept states ----
 
     def begin_rollback(self, target: KeptState) -> WorkingState:
-        """The switch: the working state is the target's content from now on; gives the abandoned one, to
-        be sealed by a cut (CutRequest.seal). One synchronous step, constant cost."""
+        """The switch: the working state is the target's content from now on; gives the abandoned
+        one, to be sealed by a cut (CutRequest.seal). One synchronous step, constant cost."""
         self.check_writable()
         assert self._abandoned is None, "the last rollback is not sealed yet"
         self._abandoned = self.working
@@ -421,7 +457,9 @@ class Volume:
         return root is None or ancestor is None or root != ancestor.root
 
     def open_state(self, state: KeptState) -> Tree:
-        """A read-only tree of a kept state. hold() it while it is in use, so that reclaim stays away."""
+        """A read-only tree of a kept state. hold() it while it is in use, so that reclaim stays
+        away.
+        """
         return Tree(self.cache, TREE_NAMESPACE, state.root, writable=False)
 
     def hold(self, number: int) -> None:
@@ -446,8 +484,8 @@ class Volume:
     # ---- operation log ----
 
     def append_operation(self, payload: bytes) -> int:
-        """Add a record (an encoded value, at most 4352 bytes) to the operation log; its number. It is
-        durable with the next commit and is not rolled back. Errors: volume.read_only."""
+        """Add a record (an encoded value, at most 4352 bytes) to the operation log; its number. It
+        is durable with the next commit and is not rolled back. Errors: volume.read_only."""
         self.check_writable()
         number = self._next_operation
         self.trees.system.put(OPERATIONS_OBJECT, ITEM_OPERATION, number, payload)
@@ -509,4 +547,3 @@ class Volume:
             cache_hits=cache.hits,
             cache_misses=cache.misses,
         )
-

@@ -10,10 +10,11 @@ __all__ = ["SystemTrees", "WorkingState"]
 
 @dataclass(slots=True, eq=False)
 class WorkingState:
-    """What the mount shows. A rollback replaces it by another object; the old one is the abandoned state.
+    """What the mount shows. A rollback replaces it by another object; the old one is the abandoned
+    state.
 
-    ancestor: number of its nearest kept ancestor, 0 none; ancestor_seq: that state's seq. Blocks born
-    later than ancestor_seq belong to this state alone (disk-layout.md, "Birth rule").
+    ancestor: number of its nearest kept ancestor, 0 none; ancestor_seq: that state's seq. Blocks
+    born later than ancestor_seq belong to this state alone (disk-layout.md, "Birth rule").
     object_count: inodes; whoever makes or removes one counts here.
     """
 
@@ -25,8 +26,8 @@ class WorkingState:
 
 @dataclass(slots=True, eq=False)
 class SystemTrees:
-    """Trees outside every kept state. Their nodes stay in a cache of their own that is never trimmed, so
-    that a cut, which must not wait, finds all it changes."""
+    """Trees outside every kept state. Their nodes stay in a cache of their own that is never
+    trimmed, so that a cut, which must not wait, finds all it changes."""
 
     cache: NodeCache
     checkpoint: Tree

@@ -1,7 +1,8 @@
-"""A volume on a memory device driven below POSIX: files are bare extent items, and a plain model beside it.
+"""A volume on a memory device driven below POSIX: files are bare extent items, and a plain model
+beside it.
 
-Used by the property tests of the engine: after every step the allocator must say exactly what can be reached
-from the working state and every kept state, and every block that is reached must verify.
+Used by the property tests of the engine: after every step the allocator must say exactly what can
+be reached from the working state and every kept state, and every block that is reached must verify.
 """
 
 import random
@@ -57,9 +58,7 @@ class Harness:
         self.random = random.Random(self.seed)
         self.clock = seeded_clock()
         self.device = MemoryDevice(self.size_bytes)
-        format_device(
-            self.device, MkfsOptions(), clock=self.clock, entropy=self.random.randbytes
-        )
+        format_device(self.device, MkfsOptions(), clock=self.clock, entropy=self.random.randbytes)
         self.committed: Content = {}
         self.open()
 
@@ -194,7 +193,9 @@ class Harness:
         self._check_system()
 
     def reachable(self, tree: Tree, content: Content | None) -> set[int]:
-        """Addresses of all blocks below a tree; compares its files with `content` if that is given."""
+        """Addresses of all blocks below a tree; compares its files with `content` if that is
+        given.
+        """
         live: set[int] = set()
         if tree.root is not None and tree.root.birth:
             walk = Walk(self.volume.cache, tree.root, 0)
