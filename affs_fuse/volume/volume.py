@@ -208,6 +208,17 @@ class Volume:
         load.install(cache, data[0])
         self.cache.trim()
 
+    def begin_reading(self) -> object:
+        """Somebody reads trees as they are now, over many loads: what is freed from here on is not used
+        again until end_reading() gets what this gives. (A kept state is held by hold() instead.)"""
+        reader = object()
+        self._readers[id(reader)] = self.space.cut_count
+        return reader
+
+    def end_reading(self, reader: object) -> None:
+        """Idempotent."""
+        self._readers.pop(id(reader), None)
+
     def _node_offset(self, pointer: Pointer) -> int:
         if pointer.tree == TREE_NAMESPACE:
             return self._data.offset_of(pointer.address)
