@@ -15,10 +15,9 @@ from typing import NoReturn
 from affs_fuse import __version__
 from affs_fuse.clock import SYSTEM_CLOCK, system_entropy
 from affs_fuse.core.codec import Superblock
-from affs_fuse.core.constants import BLOCK_SIZE, REGION_SECOND_OFFSET, REGION_SIZE
+from affs_fuse.core.constants import BLOCK_SIZE
 from affs_fuse.errors import AffsError
-from affs_fuse.volume import layout
-from affs_fuse.volume.mkfs import MkfsOptions, make_volume
+from affs_fuse.volume.mkfs import MkfsOptions, make_volume, plan_superblock
 from affs_tools import holder
 from affs_tools.signatures import contents
 from affs_tools.text import escape, format_size, parse_size
@@ -55,13 +54,13 @@ def make_parser() -> Parser:
     parser = Parser(
         prog="mkfs.affs",
         description="Make an AfFS volume in a file or on a block device.",
-        epilog="Sizes take K, M, G, T (powers of 1024). A new file is sparse: it grows as it is used.",
+        epilog="Sizes take K, M, G, T (powers of 1024). A new file is sparse.",
     )
     parser.add_argument("target", metavar="FILE|DEVICE")
-    parser.add_argument("--size", type=size_argument, help="needed for a file that is not there yet")
+    parser.add_argument("--size", type=size_argument, help="needed where there is no file yet")
     parser.add_argument("-L", "--label", default="", help="name of the volume, up to 64 bytes")
     parser.add_argument("-U", "--uuid", type=uuid_argument, help="UUID of the volume")
-    parser.add_argument("--segment-size", type=size_argument, help="a power of two, 64K to 1G")
+    parser.add_argument("--segment-size", type=size_argument, help="a power of two, 256K to 1G")
     parser.add_argument(
         "--max-size", type=size_argument, help="plan for growth up to this size of the volume"
     )
@@ -116,26 +115,6 @@ def decide_size(options: argparse.Namespace, there: int | None) -> int:
     return size
 
 
-def prepare_target(path: str, size: int, there: int | None) -> None:
-    """A file of the right size without old contents; a device with empty header regions."""
-    if there is None or stat.S_ISREG(os.stat(path).st_mode):
-        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | (os.O_EXCL if there is None else 0)
-        descriptor = os.open(path, flags, 0o600)
-        try:
-            os.ftruncate(descriptor, 0)
-            os.ftruncate(descriptor, size)
-        finally:
-            os.close(descriptor)
-        return
-    descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_EXCL)
-    try:
-        for offset in (0, REGION_SECOND_OFFSET):
-            os.pwrite(descriptor, bytes(REGION_SIZE), offset)
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 def volume_options(options: argparse.Namespace, size: int) -> MkfsOptions:
     return MkfsOptions(
         size_bytes=size,
@@ -151,21 +130,9 @@ def describe(path: str, superblock: Superblock) -> str:
     label = superblock.label[: superblock.label_length].decode("utf-8", "replace")
     return (
         f"{escape(path)}: {format_size(size)}, {superblock.place_count} segments of"
-        f" {format_size(1 << superblock.segment_shift)}, UUID {uuid.UUID(bytes=superblock.user_uuid)}"
-        + (f", label {escape(label)}" if label else "")
+        f" {format_size(1 << superblock.segment_shift)},"
+        f" UUID {uuid.UUID(bytes=superblock.user_uuid)}" + (f", label {escape(label)}" if label else "")
     )
-
-
-def check_options(options: argparse.Namespace, size: int) -> None:
-    """What make_volume would refuse, before anything is touched. Errors: Refusal, AffsError."""
-    layout.check_size(size)
-    if len(options.label.encode("utf-8", "surrogateescape")) > 64:
-        raise Refusal("the label is longer than 64 bytes")
-    segment = options.segment_size
-    if segment is not None and (segment & (segment - 1) or not 1 << 16 <= segment <= 1 << 30):
-        raise Refusal("the segment size has to be a power of two from 64K to 1G")
-    if options.max_size is not None and options.max_size < size:
-        raise Refusal("--max-size is smaller than the volume")
 
 
 def run(options: argparse.Namespace) -> str:
@@ -173,14 +140,14 @@ def run(options: argparse.Namespace) -> str:
     path = options.target
     there = existing_size(path)
     size = decide_size(options, there) // BLOCK_SIZE * BLOCK_SIZE
-    check_options(options, size)
+    if options.max_size is not None and options.max_size < size:
+        raise Refusal("--max-size is smaller than the volume")
+    wanted = volume_options(options, size)
+    planned = plan_superblock(size, wanted, SYSTEM_CLOCK.now_ns(), system_entropy)
     if options.dry_run:
-        return f"{escape(path)}: a volume of {format_size(size)} can be made (nothing was written)"
-    prepare_target(path, size, there)
+        return f"nothing was written; it would be {describe(path, planned)}"
     try:
-        superblock = make_volume(
-            path, volume_options(options, size), clock=SYSTEM_CLOCK, entropy=system_entropy
-        )
+        superblock = make_volume(path, wanted, clock=SYSTEM_CLOCK, entropy=system_entropy)
     except BaseException:
         if there is None:
             with contextlib.suppress(OSError):  # the first error is the one to tell
@@ -202,6 +169,9 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
     except OSError as error:
         print(f"mkfs.affs: {escape(options.target)}: {error.strerror}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(f"mkfs.affs: {escape(options.target)}: interrupted", file=sys.stderr)
         return 1
     if not options.quiet:
         print(line)

@@ -1,0 +1,302 @@
+"""Checking a volume that nobody writes to: what fsck.affs does (docs/storage.md, "Checking").
+
+Reads only. Every structure that the newest commit reaches is verified: both superblocks, both rings
+and the chain of records in them, the owner blocks, every node and item of every tree of every kept
+state and of the working state, the rules among items, and free space block by block; with data=True
+every block of file data against its checksum as well. The check has its own way to the bytes
+(verify_nodes), so the engine's caches and shortcuts are not believed.
+"""
+
+from collections.abc import Callable
+from itertools import pairwise
+
+from affs_fuse.core.codec import Commit, Owner, Pointer, State, StatePointer, Superblock
+from affs_fuse.core.constants import (
+    BLOCK_SIZE,
+    ITEM_STATE,
+    ITEM_STATE_POINTER,
+    NODE_BLOCKS,
+    STATE_DOOMED,
+    STATE_HIDDEN,
+    TREE_NAMESPACE,
+)
+from affs_fuse.core.errors import StructureError
+from affs_fuse.core.verify import verify_owner
+from affs_fuse.device.device import Device
+from affs_fuse.volume import layout
+from affs_fuse.volume.ring import RingReading, read_ring
+from affs_fuse.volume.states import KeptState
+from affs_fuse.volume.superblock import (
+    check_features,
+    geometry_of,
+    read_superblock,
+    read_superblock_copies,
+)
+from affs_fuse.volume.verify_namespace import NamespaceCheck, StateToCheck
+from affs_fuse.volume.verify_nodes import NodeReader
+from affs_fuse.volume.verify_report import Finding, Progress, Report, Severity
+from affs_fuse.volume.verify_space import SpaceCheck, SpaceTable
+
+__all__ = ["Finding", "Progress", "Report", "Severity", "verify_volume"]
+
+OWNER_OPEN = 1
+WORKING = "working"
+
+
+def _no_progress(progress: Progress) -> None:
+    """For callers that do not ask."""
+
+
+def verify_volume(
+    device: Device,
+    *,
+    data: bool = False,
+    progress: Callable[[Progress], None] = _no_progress,
+) -> Report:
+    """Check everything; what is wrong stands in the report.
+
+    progress may raise to end the check. Errors, where there is nothing to check at all:
+    volume.not_affs, volume.version, volume.feature, volume.truncated, volume.superblock_damaged.
+    """
+    report = Report(progress)
+    superblock = read_superblock(device)
+    check_features(superblock, writable=False)
+    _check_superblocks(device, report)
+    _check_owner(device, superblock, report)
+    ring = read_ring(device, superblock.format_uuid)
+    record = _check_ring(ring, report)
+    if record is not None:
+        report.seq = record.seq
+        _CommitCheck(device, superblock, record, report, data=data).run()
+    return report
+
+
+# ---- header regions ----
+
+
+def _check_superblocks(device: Device, report: Report) -> None:
+    readings = read_superblock_copies(device)
+    for reading in readings:
+        if reading.superblock is None:
+            report.error(
+                "verify.superblock",
+                f"superblock {reading.region + 1} is damaged ({reading.reason})",
+                block=f"@{layout.superblock_offset(reading.region) // BLOCK_SIZE}",
+            )
+    good = [reading.superblock for reading in readings if reading.superblock is not None]
+    if len(good) == 2 and good[0] != good[1]:
+        same = good[0]._replace(update_counter=0) == good[1]._replace(update_counter=0)
+        report.warning(
+            "verify.superblocks_differ",
+            "the two superblocks differ: an update was interrupted"
+            if not same
+            else "the two superblocks have different update counters",
+        )
+
+
+def _check_owner(device: Device, superblock: Superblock, report: Report) -> None:
+    for region in range(len(layout.REGIONS)):
+        block, result = device.read(layout.owner_offset(region), BLOCK_SIZE)
+        if result.ok and not any(block):
+            continue
+        try:
+            if result.ok:
+                verify_owner(block)
+        except StructureError as error:
+            report.warning("verify.owner", f"owner block {region + 1}: {error.message}")
+            continue
+        if not result.ok:
+            report.warning("verify.owner", f"owner block {region + 1} cannot be read")
+            continue
+        owner = Owner.unpack(block)
+        if owner.uuid == superblock.format_uuid and owner.state == OWNER_OPEN and region == 0:
+            report.note(
+                "verify.not_closed",
+                f"the volume was not closed cleanly by process {owner.pid}; its last commit holds",
+            )
+
+
+def _check_ring(ring: RingReading, report: Report) -> Commit | None:
+    """The newest record, after a look at all of them and at the chain that they form."""
+    for slot in ring.slots:
+        if slot.record is None and slot.reason != "empty":
+            block = layout.ring_offset(slot.region, slot.index) // BLOCK_SIZE
+            report.warning(
+                "verify.ring_slot",
+                f"slot {slot.index} of ring {slot.region + 1} holds no good record ({slot.reason})",
+                block=f"@{block}",
+            )
+    records = ring.records
+    if not records:
+        report.error("verify.no_commit", "neither ring holds a good commit record")
+        return None
+    for first, second in pairwise(records):
+        if first.seq == second.seq:
+            report.error(
+                "verify.ring_conflict", f"there are two different records of commit {first.seq}"
+            )
+    _check_rings_agree(ring, records[0], report)
+    _check_chain(ring, records, report)
+    return records[0]
+
+
+def _check_rings_agree(ring: RingReading, newest: Commit, report: Report) -> None:
+    """Both rings hold the same records; only the newest may be missing in one (a crash between)."""
+    by_region: list[dict[int, bytes]] = [{}, {}]
+    for slot in ring.slots:
+        if slot.record is not None:
+            by_region[slot.region][slot.record.seq] = slot.image
+    for seq in sorted(by_region[0].keys() ^ by_region[1].keys()):
+        report.warning(
+            "verify.rings_differ", f"the record of commit {seq} is in one ring only"
+        )
+
+
+def _check_chain(ring: RingReading, records: list[Commit], report: Report) -> None:
+    """From the newest record back: each names its parent by number and checksum."""
+    checksums = {
+        slot.record.seq: int.from_bytes(slot.image[8:12], "little")
+        for slot in ring.slots
+        if slot.record is not None
+    }
+    by_seq = {record.seq: record for record in records}
+    record = records[0]
+    on_chain = {record.seq}
+    while record.parent_seq in by_seq:
+        parent = by_seq[record.parent_seq]
+        on_chain.add(parent.seq)
+        if checksums[parent.seq] != record.parent_checksum:
+            report.error(
+                "verify.chain",
+                f"commit {record.seq} follows another commit {parent.seq} than the ring holds",
+            )
+        if record.time_ns < parent.time_ns:
+            report.error("verify.chain", f"commit {record.seq} is older than its parent")
+        if record.next_object < parent.next_object or record.next_state < parent.next_state:
+            report.error("verify.chain", f"commit {record.seq} takes numbers back")
+        record = parent
+    for stray in sorted(by_seq.keys() - on_chain):
+        if stray > record.seq:
+            report.warning(
+                "verify.stray_record", f"the record of commit {stray} is not on the chain"
+            )
+
+
+# ---- one commit ----
+
+
+class _CommitCheck:
+    """All trees of one commit, then free space."""
+
+    def __init__(
+        self,
+        device: Device,
+        superblock: Superblock,
+        record: Commit,
+        report: Report,
+        *,
+        data: bool,
+    ) -> None:
+        self._record = record
+        self._report = report
+        geometry = geometry_of(superblock)
+        self._nodes = NodeReader(device, superblock, geometry, report)
+        self._system_nodes: list[Pointer] = []
+        self._nodes.on_new_node = self._system_nodes.append
+        self._nodes.nodes_expected = record.used_blocks // NODE_BLOCKS if not data else 0
+        self._table = SpaceTable.read(self._nodes.items(record.space_root, ""))
+        self._nodes.places = self._table.places()
+        self._space = SpaceCheck(device, superblock, geometry, record, self._table, report)
+        self._data = data
+        self._device = device
+        self._superblock = superblock
+        self._segment_blocks = geometry.segment_blocks
+
+    def run(self) -> None:
+        record = self._record
+        self._space.check_table()
+        states, pointers = self._read_states()
+        for _ in self._nodes.items(record.system_root, ""):
+            self._report.items += 1
+        self._check_states(states, pointers)
+        namespaces = NamespaceCheck(
+            self._device,
+            self._superblock,
+            self._segment_blocks,
+            self._nodes,
+            self._report,
+            data=self._data,
+            next_object=record.next_object,
+        )
+        for state in self._in_order(states):
+            namespaces.check(state)
+        complete = self._nodes.damage_count == 0
+        self._space.check_bitmaps(namespaces.reached, complete=complete)
+        self._space.check_system_nodes(self._system_nodes)
+
+    def _read_states(self) -> tuple[dict[int, KeptState], dict[int, StatePointer]]:
+        states: dict[int, KeptState] = {}
+        pointers: dict[int, StatePointer] = {}
+        for (number, kind, _), payload in self._nodes.items(self._record.checkpoint_root, ""):
+            self._report.items += 1
+            if kind == ITEM_STATE:
+                try:
+                    states[number] = KeptState.unpack(number, payload)
+                except UnicodeDecodeError:
+                    self._report.error(
+                        "verify.state_text", f"a text of state {number} is not UTF-8"
+                    )
+                    states[number] = KeptState.unpack(number, _without_texts(payload))
+            elif kind == ITEM_STATE_POINTER:
+                pointers[number] = StatePointer.unpack(payload)
+        return states, pointers
+
+    def _in_order(self, states: dict[int, KeptState]) -> list[StateToCheck]:
+        """Kept states by seq, so neighbours differ little; the working state last."""
+        ordered = sorted(states.values(), key=lambda state: (state.seq, state.number))
+        found = [
+            StateToCheck(state.name, state.root, state.seq, state.object_count)
+            for state in ordered
+        ]
+        record = self._record
+        found.append(StateToCheck(WORKING, record.namespace_root, record.seq, record.object_count))
+        return found
+
+    def _check_states(
+        self, states: dict[int, KeptState], pointers: dict[int, StatePointer]
+    ) -> None:
+        record, report = self._record, self._report
+        labels: dict[str, int] = {}
+        ids: dict[bytes, int] = {}
+        for number, state in states.items():
+            if number >= record.next_state or state.seq > record.seq:
+                report.error("verify.state", "it is from the future", state=state.name)
+            if state.parent:
+                parent = states.get(state.parent)
+                if parent is None or parent.seq >= state.seq:
+                    report.error(
+                        "verify.state", "its parent is not there or not older", state=state.name
+                    )
+            if state.root.tree != TREE_NAMESPACE:
+                report.error("verify.state", "its root is of another tree", state=state.name)
+            if ids.setdefault(state.id, number) != number:
+                report.error("verify.state", "another state has the same id", state=state.name)
+            listed = not state.flags & (STATE_DOOMED | STATE_HIDDEN)
+            if listed and state.label and labels.setdefault(state.label, number) != number:
+                report.error("verify.state", "another state has the same label", state=state.name)
+        for which, pointer in pointers.items():
+            if pointer.state not in states:
+                report.error(
+                    "verify.state_pointer",
+                    f"state pointer {which} names state {pointer.state}, which is not there",
+                )
+        if record.ancestor and record.ancestor not in states:
+            report.error(
+                "verify.state_pointer",
+                f"the working state's ancestor {record.ancestor} is not there",
+            )
+
+
+def _without_texts(payload: bytes) -> bytes:
+    fixed = State.unpack(payload)
+    return fixed._replace(label_length=0, author_length=0, message_length=0).pack()
