@@ -36,7 +36,7 @@ class Parser(argparse.ArgumentParser):
 def make_parser() -> Parser:
     parser = Parser(
         prog="fsck.affs",
-        description="Check an AfFS volume: every kept state, every node, all free space. Reads only.",
+        description="Check an AfFS volume: all kept states, all nodes, free space. Reads only.",
         epilog="Exit status: 0 clean, 4 errors, 8 could not check, 16 usage, 32 cancelled.",
     )
     parser.add_argument("volume", metavar="FILE|DEVICE")

@@ -128,11 +128,13 @@ def volume_options(options: argparse.Namespace, size: int) -> MkfsOptions:
 def describe(path: str, superblock: Superblock) -> str:
     size = superblock.device_blocks * BLOCK_SIZE
     label = superblock.label[: superblock.label_length].decode("utf-8", "replace")
-    return (
-        f"{escape(path)}: {format_size(size)}, {superblock.place_count} segments of"
-        f" {format_size(1 << superblock.segment_shift)},"
-        f" UUID {uuid.UUID(bytes=superblock.user_uuid)}" + (f", label {escape(label)}" if label else "")
-    )
+    words = [
+        f"{format_size(size)}",
+        f"{superblock.place_count} segments of {format_size(1 << superblock.segment_shift)}",
+        f"UUID {uuid.UUID(bytes=superblock.user_uuid)}",
+        *([f"label {escape(label)}"] if label else []),
+    ]
+    return f"{escape(path)}: {', '.join(words)}"
 
 
 def run(options: argparse.Namespace) -> str:

@@ -352,9 +352,9 @@ def literals(values: list[ast.expr]) -> Iterator[str]:
 
 
 def error_codes(source: Source) -> Iterator[tuple[int, str]]:
-    """Codes given literally to AffsError or to a class or function whose name ends in "error"."""
+    """Codes given literally to AffsError or to another class whose name ends in "Error"."""
     for node in source.nodes:
-        if isinstance(node, ast.Call) and dotted(node.func).lower().endswith("error"):
+        if isinstance(node, ast.Call) and dotted(node.func).endswith("Error"):
             given = [*node.args[:1], *(word.value for word in node.keywords if word.arg == "code")]
             for value in literals(given):
                 if ERROR_CODE.match(value):
