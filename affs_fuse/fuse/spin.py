@@ -1,0 +1,129 @@
+"""Spinning before sleeping: a stand-in for the module `trio` that pyfuse3 runs its loop on.
+
+Most of what a FUSE request costs is waking this process up (design/numbers.md). A client that has
+just been answered usually sends its next request within microseconds, so after a request the loop
+polls the descriptor for a short while before it sleeps. pyfuse3 takes everything of its loop from
+its module attribute `trio`; this object has the same names, with a reader that polls, and a lock
+that the task which just answered a request may take again without a trip through the scheduler.
+Invariants:
+- One task at a time waits for the descriptor; a task that awaits inside a handler holds nothing.
+- The loop's other tasks wait at most SPIN_S, and get a turn after TURN_REQUESTS requests at most.
+- Spinning stops where it does not pay: when nothing followed several times, and on a single CPU.
+"""
+
+import os
+import select
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Protocol
+
+import trio
+
+__all__ = ["SPIN_S", "SpinStatistics", "SpinningLowlevel", "SpinningTrio", "spin_is_worth_it"]
+
+SPIN_S = 0.0002
+TURN_REQUESTS = 16
+_IDLE_SPINS_MAX = 3
+
+
+class _Poller(Protocol):
+    def poll(self, timeout: float | None = None, /) -> list[tuple[int, int]]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class SpinStatistics:
+    """Waits for a request that found it at once, after polling, and only by sleeping."""
+
+    at_once: int
+    spun: int
+    slept: int
+
+
+def spin_is_worth_it() -> bool:
+    """Whether the client and this process can run at the same time."""
+    return len(os.sched_getaffinity(0)) > 1
+
+
+class SpinningLowlevel:
+    """The part of trio.lowlevel that pyfuse3 uses; wait_readable polls first.
+
+    monotonic: seconds. spin: whether to poll at all.
+    """
+
+    def __init__(self, monotonic: Callable[[], float], *, spin: bool) -> None:
+        self._monotonic = monotonic
+        self._spin = spin
+        self._pollers: dict[int, _Poller] = {}
+        self._since_turn = 0
+        self._idle_spins = 0
+        self._at_once = 0
+        self._spun = 0
+        self._slept = 0
+        self.current_task = trio.lowlevel.current_task
+        self.current_trio_token = trio.lowlevel.current_trio_token
+        self.notify_closing = trio.lowlevel.notify_closing
+
+    async def wait_readable(self, descriptor: int) -> None:
+        """Until a request can be read. ClosedResourceError as trio's own."""
+        if self._since_turn >= TURN_REQUESTS:
+            self._since_turn = 0
+            await trio.lowlevel.checkpoint()
+        self._since_turn += 1
+        poller = self._pollers.get(descriptor)
+        if poller is None:
+            poller = self._pollers[descriptor] = select.poll()
+            poller.register(descriptor, select.POLLIN)
+        if poller.poll(0):
+            self._at_once += 1
+            return
+        if self._spin and self._idle_spins < _IDLE_SPINS_MAX:
+            deadline = self._monotonic() + SPIN_S
+            while self._monotonic() < deadline:
+                if poller.poll(0):
+                    self._spun += 1
+                    self._idle_spins = 0
+                    return
+            self._idle_spins += 1
+        self._slept += 1
+        self._since_turn = 0
+        before = self._monotonic()
+        await trio.lowlevel.wait_readable(descriptor)
+        if self._monotonic() - before < 2 * SPIN_S:
+            self._idle_spins = 0
+
+    def statistics(self) -> SpinStatistics:
+        return SpinStatistics(self._at_once, self._spun, self._slept)
+
+
+class _ReaderLock:
+    """One reader at a time. Not fair: whoever asks first after a release gets it."""
+
+    def __init__(self) -> None:
+        self._held = False
+        self._waiting = trio.lowlevel.ParkingLot()
+
+    async def __aenter__(self) -> None:
+        while self._held:
+            await self._waiting.park()
+        self._held = True
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._held = False
+        self._waiting.unpark()
+
+
+class SpinningTrio:
+    """What pyfuse3 sees as `trio`."""
+
+    Lock = _ReaderLock
+    ClosedResourceError = trio.ClosedResourceError
+    open_nursery = staticmethod(trio.open_nursery)
+
+    def __init__(self, lowlevel: SpinningLowlevel) -> None:
+        self.lowlevel = lowlevel

@@ -1,0 +1,299 @@
+"""Group commit: many who ask, one commit at a time (docs/internals/commit.md).
+
+Whoever asks before a commit's cut is served by it; whoever asks later, by the next. A commit is
+asked for by fsync, by verbs, by memory pressure and by a timer. Invariants:
+- One cut is in flight at most. The cut is one synchronous turn; its writing is a worker's.
+- Between a rollback's switch and the end of its diverting no cut is made (`hold`): the abandoned
+  state still changes. The first cut after it seals that state, whoever asked for it.
+- After a failed commit the volume is read-only, and everybody who waited gets the error.
+"""
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+
+import trio
+
+from affs_fuse.errors import AffsError, Category
+from affs_fuse.posix.namespace import Namespace
+from affs_fuse.runtime.events import EventBus
+from affs_fuse.runtime.loader import Loader
+from affs_fuse.runtime.workers import Workers
+from affs_fuse.runtime.writeback import Writeback
+from affs_fuse.volume.commit import Cut, CutRequest
+from affs_fuse.volume.missing import NodeMissing
+from affs_fuse.volume.volume import Volume
+
+__all__ = ["Committer", "CommitterStatistics", "Seal"]
+
+_log = logging.getLogger("affs.engine")
+
+CUT_DIRTY_BYTES_MAX = 16 << 20
+"""Buffered data that a cut may have to place and checksum in its one turn."""
+
+Prepare = Callable[[], CutRequest]
+"""Called in the cut's turn; what the cut shall do besides. May raise AffsError, changing
+nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class CommitterStatistics:
+    """commits: made since the start. waiting: callers that wait now. cut_ms_max: longest turn."""
+
+    commits: int
+    waiting: int
+    cut_ms_max: float
+
+
+@dataclass(eq=False, slots=True)
+class Seal:
+    """What the next cut does about an abandoned state. cut: the one that did it."""
+
+    prepare: Prepare
+    cut: Cut | None = None
+
+
+@dataclass(eq=False, slots=True)
+class _Ticket:
+    """One caller that waits. prepare: of a verb. patient: may be kept waiting by `hold`."""
+
+    prepare: Prepare | None
+    force: bool
+    patient: bool
+    done: trio.Event = field(default_factory=trio.Event)
+    cut: Cut | None = None
+    error: BaseException | None = None
+
+    def end(self, cut: Cut | None, error: BaseException | None = None) -> None:
+        self.cut, self.error = cut, error
+        self.done.set()
+
+
+class Committer:
+    """interval_s: between commits by timer, 0 for none. Loop thread only."""
+
+    def __init__(
+        self,
+        volume: Volume,
+        namespace: Namespace,
+        loader: Loader,
+        workers: Workers,
+        writeback: Writeback,
+        events: EventBus,
+        *,
+        interval_s: float,
+    ) -> None:
+        self._volume = volume
+        self._namespace = namespace
+        self._loader = loader
+        self._workers = workers
+        self._writeback = writeback
+        self._events = events
+        self._interval_s = interval_s
+        self._tickets: list[_Ticket] = []
+        self._demand = trio.Event()
+        self._seal: Seal | None = None
+        self._held = False
+        self._released = trio.Event()
+        self._commits = 0
+        self._cut_ms_max = 0.0
+        self._told_read_only = volume.read_only
+
+    # ---- asking ----
+
+    @property
+    def dirty(self) -> bool:
+        """Whether a commit would make anything durable that is not."""
+        return self._volume.dirty or self._namespace.dirty_bytes > 0
+
+    async def commit(
+        self, prepare: Prepare | None = None, *, force: bool = False, patient: bool = True
+    ) -> Cut | None:
+        """A commit whose cut comes after this call; None when everything is durable already.
+
+        prepare: what else the cut shall do; force: commit even if nothing changed. patient False:
+        do not wait while commits are held back. Errors: volume.*, device.*; engine.held.
+        """
+        if prepare is None and not force and not self.dirty and not self._volume.committing:
+            return None
+        if self._held and not patient:
+            raise _held_error()
+        ticket = _Ticket(prepare, force or prepare is not None, patient)
+        self._tickets.append(ticket)
+        self._demand.set()
+        try:
+            await ticket.done.wait()
+        except trio.Cancelled:
+            # A verb that nobody waits for any more is not begun; one in flight goes on.
+            if ticket in self._tickets:
+                self._tickets.remove(ticket)
+            raise
+        if ticket.error is not None:
+            raise ticket.error
+        return ticket.cut
+
+    def wake(self) -> None:
+        """Memory or room runs short: commit soon."""
+        self._demand.set()
+
+    # ---- rollbacks ----
+
+    @contextmanager
+    def hold(self, prepare: Prepare) -> Iterator[Seal]:
+        """No cut is made inside. What `prepare` asks for joins the first one made afterwards."""
+        assert not self._held, "one rollback at a time"
+        assert self._seal is None, "the last rollback is not sealed yet"
+        self._held = True
+        self._released = trio.Event()
+        seal = self._seal = Seal(prepare)
+        for ticket in [ticket for ticket in self._tickets if not ticket.patient]:
+            self._tickets.remove(ticket)
+            ticket.end(None, _held_error())
+        try:
+            yield seal
+        finally:
+            self._held = False
+            self._released.set()
+
+    # ---- committing ----
+
+    async def serve(self) -> None:
+        """Commit when asked and by timer; never returns."""
+        while True:
+            timed_out = True
+            with trio.move_on_after(self._interval_s or float("inf")):
+                await self._demand.wait()
+                timed_out = False
+            self._demand = trio.Event()
+            if timed_out and (not self.dirty or self._volume.read_only):
+                continue
+            with trio.CancelScope(shield=True):
+                await self._commit_all()
+
+    async def _commit_all(self) -> None:
+        """One commit at least; more while verbs wait, since each of them needs a cut of its own."""
+        first = True
+        while first or self._tickets:
+            first = False
+            try:
+                await self._writeback.flush(CUT_DIRTY_BYTES_MAX)
+            except AffsError as error:
+                self._fail(self._take_tickets(), error)
+                return
+            while self._held:
+                await self._released.wait()
+            await self._commit_once()
+
+    def _take_tickets(self) -> list[_Ticket]:
+        """All that one cut can serve: everybody who wants nothing special, and the first verb."""
+        taken: list[_Ticket] = []
+        verb = False
+        for ticket in self._tickets:
+            if ticket.prepare is not None and verb:
+                break
+            verb = verb or ticket.prepare is not None
+            taken.append(ticket)
+        del self._tickets[: len(taken)]
+        return taken
+
+    async def _commit_once(self) -> None:
+        tickets = self._take_tickets()
+        forced = any(ticket.force for ticket in tickets)
+        if not forced and self._seal is None and not self.dirty:
+            for ticket in tickets:
+                ticket.end(None)
+            return
+        try:
+            cut = await self._make_cut(tickets)
+        except AffsError as error:
+            self._fail(tickets, error)
+            return
+        error = await self._write(cut)
+        if error is not None:
+            self._fail(tickets, error)
+            return
+        self._commits += 1
+        self._events.publish(
+            "commit", seq=cut.seq, commit_time_ns=cut.record.time_ns, bytes=cut.size_bytes
+        )
+        for ticket in tickets:
+            if not ticket.done.is_set():
+                ticket.end(cut)
+
+    async def _make_cut(self, tickets: list[_Ticket]) -> Cut:
+        """The turn. A node that went missing since the data was accepted is loaded, and the turn
+        begins again: what it had put into the tree by then stays there and is right."""
+        clock = self._volume.clock
+        while True:
+            started = clock.monotonic()
+            try:
+                self._namespace.flush_all()
+                cut = self._volume.cut(None, self._request(tickets))
+            except NodeMissing as missing:
+                await self._loader.load(missing)
+                continue
+            if self._seal is not None:
+                self._seal.cut, self._seal = cut, None
+            self._cut_ms_max = max(self._cut_ms_max, (clock.monotonic() - started) * 1e3)
+            return cut
+
+    def _request(self, tickets: list[_Ticket]) -> CutRequest:
+        request = CutRequest()
+        for ticket in tickets:
+            if ticket.prepare is None or ticket.done.is_set():
+                continue
+            try:
+                request = ticket.prepare()
+            except AffsError as error:  # this verb's own; the others' commit goes on
+                ticket.end(None, error)
+        if self._seal is not None:
+            seal = self._seal.prepare()
+            request = replace(
+                request,
+                seal=seal.seal,
+                seal_keep=seal.seal_keep,
+                undo=seal.undo,
+                undo_sealed=seal.undo_sealed,
+            )
+        return request
+
+    async def _write(self, cut: Cut) -> AffsError | None:
+        error: AffsError | None = None
+        try:
+            await self._workers.commit(cut.write)
+        except AffsError as failure:
+            error = failure
+        except (OSError, MemoryError) as failure:
+            error = AffsError(
+                "volume.commit_failed",
+                Category.IO,
+                f"writing a commit failed: {failure}",
+                hint="see the log; unmount, and run fsck.affs",
+            )
+        try:
+            self._volume.complete(cut, error)
+        except AffsError as failure:
+            return failure
+        return None
+
+    def _fail(self, tickets: list[_Ticket], error: AffsError) -> None:
+        if self._volume.read_only and not self._told_read_only:
+            self._told_read_only = True
+            _log.critical("the volume is read-only from now on: %s", self._volume.read_only_reason)
+            self._events.publish("read_only", reason=self._volume.read_only_reason)
+        elif not self._volume.read_only:
+            _log.error("a commit failed, nothing is lost yet: %s", error.message)
+        self._loader.report(error)
+        for ticket in tickets:
+            if not ticket.done.is_set():
+                ticket.end(None, error)
+
+    def statistics(self) -> CommitterStatistics:
+        return CommitterStatistics(self._commits, len(self._tickets), self._cut_ms_max)
+
+
+def _held_error() -> AffsError:
+    return AffsError(
+        "engine.held", Category.BUSY, "a rollback is under way", hint="try again", retryable=True
+    )

@@ -1,0 +1,121 @@
+"""Running namespace operations: try, load what is missing, and run again from the beginning.
+
+Invariants:
+- An operation that raised NodeMissing or DataMissing has changed nothing (architecture.md).
+- Every load that was begun is ended, whatever happens in between.
+- What was found damaged is reported once in a while, not once for each read.
+"""
+
+import logging
+from collections.abc import Callable, Iterator
+from typing import ParamSpec, TypeVar
+
+import trio
+
+from affs_fuse.errors import AffsError, Category
+from affs_fuse.runtime.events import EventBus
+from affs_fuse.runtime.workers import Workers
+from affs_fuse.volume.missing import DataMissing, NodeMissing
+from affs_fuse.volume.volume import Volume
+
+__all__ = ["Loader"]
+
+_log = logging.getLogger("affs.engine")
+
+P = ParamSpec("P")
+R = TypeVar("R")
+Item = TypeVar("Item")
+
+ATTEMPTS_MAX = 100_000
+"""An operation that needs more loads than this does not find what it loads: a fault of ours."""
+
+SLICE_S = 0.002
+
+REPORT_EVERY_S = 60.0
+REPORTS_KEPT_MAX = 4096
+
+
+class Loader:
+    """Loads nodes and data for the operations of one volume. Loop thread only."""
+
+    def __init__(self, volume: Volume, workers: Workers, events: EventBus) -> None:
+        self._volume = volume
+        self._workers = workers
+        self._events = events
+        self._under_way: dict[tuple[int, int], trio.Event] = {}
+        self._reported: dict[str, float] = {}
+
+    async def run(self, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
+        """The operation's result, or its error; AffsError of the load that failed."""
+        for _ in range(ATTEMPTS_MAX):
+            try:
+                return function(*args, **kwargs)
+            except (NodeMissing, DataMissing) as error:
+                missing = error
+            await self.load(missing)
+        raise AssertionError("an operation that never finds what it loads")
+
+    async def each(self, items: Iterator[Item], consume: Callable[[Item], object]) -> None:
+        """Consume an iterator whose __next__ may raise NodeMissing and then be called again, in
+        slices that leave the loop to others. consume must not raise."""
+        monotonic = self._volume.clock.monotonic
+        while True:
+            slice_end = monotonic() + SLICE_S
+            try:
+                for item in items:
+                    consume(item)
+                    if monotonic() > slice_end:
+                        break
+                else:
+                    return
+            except NodeMissing as error:
+                missing = error
+            else:
+                await trio.lowlevel.checkpoint()
+                continue
+            await self.load(missing)
+
+    async def load(self, missing: NodeMissing | DataMissing) -> None:
+        """Get it into memory. Errors: device.io, volume.node_corrupt, volume.data_corrupt ..."""
+        if isinstance(missing, DataMissing):
+            await self._load(missing)
+            return
+        key = (missing.pointer.tree, missing.pointer.address)
+        other = self._under_way.get(key)
+        if other is not None:
+            # Somebody loads this node already. If that fails, the next attempt finds it out.
+            await other.wait()
+            return
+        done = self._under_way[key] = trio.Event()
+        try:
+            await self._load(missing)
+        finally:
+            del self._under_way[key]
+            done.set()
+
+    async def _load(self, missing: NodeMissing | DataMissing) -> None:
+        try:
+            load = self._volume.begin_load(missing)
+            try:
+                if not load.attempt():
+                    await self._workers.load(load.execute)
+            finally:
+                self._volume.end_load(load)
+        except AffsError as error:
+            self.report(error)
+            raise
+
+    def report(self, error: AffsError) -> None:
+        """Log damage and device failures, and tell whoever watches; the same one not too often."""
+        if error.category not in (Category.CORRUPT, Category.IO):
+            return
+        now = self._volume.clock.monotonic()
+        key = f"{error.code} {error.message}"
+        if now - self._reported.get(key, -REPORT_EVERY_S) < REPORT_EVERY_S:
+            return
+        if len(self._reported) >= REPORTS_KEPT_MAX:
+            self._reported.clear()
+        self._reported[key] = now
+        _log.error("%s: %s", error.code, error.message)
+        kind = "corruption" if error.category is Category.CORRUPT else "degraded"
+        self._events.publish(kind, code=error.code, message=error.message, details=error.details)
