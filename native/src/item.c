@@ -3,7 +3,7 @@
  * Invariants: a payload is accepted only if its length is exactly what its counts say, every field
  * is one that a writer could have written, and every reserved byte is zero; so readers may use it
  * without more checks. Payloads may be unaligned: their fixed parts are copied out first. Each
- * function below is one section of docs/specs/DiskLayout.md, "Items".
+ * function below is one row of docs/specs/DiskLayout.md, "Item types".
  */
 #include <string.h>
 
