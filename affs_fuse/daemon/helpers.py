@@ -1,8 +1,8 @@
 """`mount.affs --install-helpers`: put the helpers where mount(8) and umount(8) look for them.
 
 Each helper is a small script that runs this installation's Python in isolated mode, so neither the
-caller's directory nor its environment decides what root executes. Invariant: a file that is not one of
-ours is never overwritten.
+caller's directory nor its environment decides what root executes. Invariant: a file that is not one
+of ours is never overwritten.
 """
 
 import os

@@ -51,7 +51,6 @@ class KernelCaches:
         self.directory = directory
         self._counts = counts
         self._limiter = trio.CapacityLimiter(2)
-        self._generations: dict[int, int] = {}
         self._distrusted: set[int] = set()
         self._inodes = 0
         self._entries = 0
@@ -67,14 +66,6 @@ class KernelCaches:
             for entry in mount_entries()
             if entry.directory.startswith(prefix)
         ]
-
-    def generation_of(self, inode: int) -> int:
-        """How often the inode had to become new to the kernel during this mount."""
-        return self._generations.get(inode, 0)
-
-    def renew(self, directories: Iterable[int]) -> None:
-        for inode in directories:
-            self._generations[inode] = self._generations.get(inode, 0) + 1
 
     def distrust(self, inodes: Iterable[int]) -> None:
         self._distrusted.update(inode for inode in inodes if inode in self._counts)

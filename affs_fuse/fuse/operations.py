@@ -12,9 +12,9 @@ requests get "not implemented". Invariants:
 import errno
 import functools
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
-from typing import Concatenate, ParamSpec, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import pyfuse3
 from pyfuse3 import (
@@ -34,6 +34,7 @@ from affs_fuse.fuse.translate import (
     credentials_of,
     entry_of,
     errno_of,
+    is_door,
     negative_entry,
     statvfs_of,
 )
@@ -64,8 +65,8 @@ class OperationStatistics:
 
 
 def _handler(
-    function: Callable[Concatenate["Operations", P], Awaitable[R]],
-) -> Callable[Concatenate["Operations", P], Awaitable[R]]:
+    function: Callable[Concatenate["Operations", P], Coroutine[Any, Any, R]],
+) -> Callable[Concatenate["Operations", P], Coroutine[Any, Any, R]]:
     """The one wrapper around every handler."""
 
     @functools.wraps(function)
@@ -114,8 +115,7 @@ class Operations(pyfuse3.Operations):
         return OperationStatistics(self._failures, len(self._counts))
 
     def _entry(self, attributes: Attributes) -> EntryAttributes:
-        number = attributes.number
-        return entry_of(attributes, self._kernel.generation_of(number), CACHE_TIMEOUT_S)
+        return entry_of(attributes, CACHE_TIMEOUT_S)
 
     def _counted(self, attributes: Attributes) -> EntryAttributes:
         entry = self._entry(attributes)
@@ -131,7 +131,7 @@ class Operations(pyfuse3.Operations):
         try:
             return self._counted(await self._run(self._namespace.lookup, parent_inode, name))
         except FileNotFoundError:
-            return negative_entry(CACHE_TIMEOUT_S)
+            return negative_entry(0 if is_door(parent_inode) else CACHE_TIMEOUT_S)
 
     async def forget(self, inode_list: Sequence[tuple[int, int]]) -> None:
         try:
@@ -276,7 +276,7 @@ class Operations(pyfuse3.Operations):
 
     @_handler
     async def release(self, fh: int) -> None:
-        await self._run(self._namespace.release, fh)
+        await self._engine.release(fh)
 
     @_handler
     async def fsync(self, fh: int, datasync: bool) -> None:
@@ -286,7 +286,7 @@ class Operations(pyfuse3.Operations):
 
     @_handler
     async def opendir(self, inode: int, ctx: RequestContext) -> int:
-        return await self._run(self._namespace.opendir, inode)
+        return await self._run(self._namespace.opendir, inode, credentials_of(ctx))
 
     @_handler
     async def readdir(self, fh: int, start_id: int, token: ReaddirToken) -> None:

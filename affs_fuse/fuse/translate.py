@@ -6,31 +6,40 @@ from functools import partial
 import pyfuse3
 from pyfuse3 import EntryAttributes, FUSEError, RequestContext, SetattrFields, StatvfsData
 
-from affs_fuse.core.constants import BLOCK_SIZE, NAME_MAX
+from affs_fuse.core.constants import BLOCK_SIZE, NAME_MAX, OBJECT_BITS, OBJECT_ROOT
 from affs_fuse.errors import AffsError
 from affs_fuse.posix.attributes import Attributes, Changes
 from affs_fuse.posix.permissions import Credentials
-from affs_fuse.volume.space import SpaceStatistics
+from affs_fuse.posix.views import DOOR_VIEW
+from affs_fuse.volume.statistics import StatFs
 
 __all__ = [
     "changes_of",
     "credentials_of",
     "entry_of",
     "errno_of",
+    "is_door",
     "negative_entry",
     "statvfs_of",
 ]
 
+OBJECT_MASK = (1 << OBJECT_BITS) - 1
 _SECTORS_PER_BLOCK = BLOCK_SIZE // 512
 
 
-def entry_of(attributes: Attributes, generation: int, timeout_s: float) -> EntryAttributes:
-    """What the kernel gets about an inode. generation: what this mount adds to the inode's own."""
+def entry_of(attributes: Attributes, timeout_s: float) -> EntryAttributes:
+    """What the kernel gets about an inode, to be cached for timeout_s seconds.
+
+    Names of the door to kept states (`.affs`) come and go without the kernel's doing, so they are
+    asked for each time.
+    """
     number, inode = attributes
     entry = EntryAttributes()
     entry.st_ino = number
-    entry.generation = inode.generation + generation
+    entry.generation = inode.generation
     entry.entry_timeout = timeout_s
+    if number >> OBJECT_BITS and (is_door(number) or number & OBJECT_MASK == OBJECT_ROOT):
+        entry.entry_timeout = 0
     entry.attr_timeout = timeout_s
     entry.st_mode = inode.mode
     entry.st_nlink = inode.nlink
@@ -43,6 +52,11 @@ def entry_of(attributes: Attributes, generation: int, timeout_s: float) -> Entry
     entry.st_mtime_ns = inode.mtime_ns
     entry.st_ctime_ns = inode.ctime_ns
     return entry
+
+
+def is_door(number: int) -> bool:
+    """Whether the inode is one of `.affs` itself, above the kept states."""
+    return number >> OBJECT_BITS == DOOR_VIEW
 
 
 def negative_entry(timeout_s: float) -> EntryAttributes:
@@ -79,7 +93,7 @@ def _groups_of(pid: int) -> frozenset[int]:
         return frozenset()
 
 
-def statvfs_of(space: SpaceStatistics) -> StatvfsData:
+def statvfs_of(space: StatFs) -> StatvfsData:
     data = StatvfsData()
     data.f_bsize = BLOCK_SIZE
     data.f_frsize = BLOCK_SIZE

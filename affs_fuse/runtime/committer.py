@@ -209,9 +209,9 @@ class Committer:
         except AffsError as error:
             self._fail(tickets, error)
             return
-        error = await self._write(cut)
-        if error is not None:
-            self._fail(tickets, error)
+        failure = await self._write(cut)
+        if failure is not None:
+            self._fail(tickets, failure)
             return
         self._commits += 1
         self._events.publish(

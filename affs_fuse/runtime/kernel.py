@@ -24,9 +24,6 @@ class KernelPort(Protocol):
     def mount_points(self) -> list[bytes]:
         """Paths, relative to our root, on which something else is mounted."""
 
-    def renew(self, directories: Iterable[int]) -> None:
-        """From now on these directories are new to the kernel: it must not revive dead ones."""
-
     def distrust(self, inodes: Iterable[int]) -> None:
         """The next open of each of these must not keep cached pages."""
 
@@ -50,9 +47,6 @@ class NoKernel:
 
     def mount_points(self) -> list[bytes]:
         return []
-
-    def renew(self, directories: Iterable[int]) -> None:
-        pass
 
     def distrust(self, inodes: Iterable[int]) -> None:
         pass

@@ -214,7 +214,7 @@ class LiveRollback:
         delta = await self._loader.run(self._delta_now, comparison)
         with trio.CancelScope(shield=True), self._writeback.release():
             lost = delta.lost()
-            stale = sum(self._namespace.open_handles(number) for number in lost)
+            stale = sum(self._namespace.handle_count(number) for number in lost)
             seal = await self._switch(comparison.target, delta, author, discard=discard)
             await self._tell(delta)
             await self._committer.commit(force=True)
@@ -235,7 +235,6 @@ class LiveRollback:
     ) -> Seal:
         """Steps (b) to (d)."""
         volume = self._volume
-        self._kernel.renew(delta.revived())
         self._kernel.distrust(delta.objects)
         abandoned = volume.begin_rollback(target)
 
@@ -243,14 +242,16 @@ class LiveRollback:
             return verbs.seal_request(volume, abandoned, author, discard=discard)
 
         with self._committer.hold(seal_request) as seal:
-            self._namespace.switch(delta.objects)
+            self._namespace.renew_generations(delta.revived())
+            self._namespace.switch(volume.working)
+            self._namespace.divert(abandoned, delta.objects)
             try:
                 writable = self._namespace.inodes_open_for_writing()
                 await self._kernel.invalidate_inodes(
                     [number for number in writable if number in delta.objects]
                 )
             finally:
-                self._namespace.end_diversion()
+                self._namespace.stop_diverting()
         return seal
 
     async def _tell(self, delta: Delta) -> None:

@@ -1,0 +1,522 @@
+"""The engine: the one door to a volume that is in use (architecture.md).
+
+Everything that changes or reads a mounted volume, FUSE requests and commands alike, comes through
+here, on the loop's thread. It is the one place that decides what goes to a worker. Invariants:
+- An operation of the namespace runs whole in one turn of the loop, or not at all.
+- Verbs (what makes, switches or deletes kept states) exclude each other.
+- What the caller of a verb was told is durable.
+"""
+
+import logging
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, ParamSpec, TypeVar
+
+import trio
+
+from affs_fuse.auv import AuvError, decode, encode
+from affs_fuse.core.constants import TREE_NAMESPACE
+from affs_fuse.core.tree import Tree
+from affs_fuse.errors import AffsError, Category
+from affs_fuse.posix.namespace import Namespace
+from affs_fuse.runtime.committer import Committer, CommitterStatistics
+from affs_fuse.runtime.describe import space_dict, state_dict, uuid_text
+from affs_fuse.runtime.differences import ObjectDiff, Paths, describe
+from affs_fuse.runtime.events import EventBus
+from affs_fuse.runtime.jobs import Jobs
+from affs_fuse.runtime.kernel import KernelPort
+from affs_fuse.runtime.loader import Loader
+from affs_fuse.runtime.ports import Plain
+from affs_fuse.runtime.rollback import Comparison, LiveRollback
+from affs_fuse.runtime.workers import Workers, WorkerStatistics
+from affs_fuse.runtime.writeback import Writeback, WritebackStatistics
+from affs_fuse.volume import verbs
+from affs_fuse.volume.commit import Cut, CutRequest
+from affs_fuse.volume.missing import DataMissing, NodeMissing
+from affs_fuse.volume.states import KeptState
+from affs_fuse.volume.volume import Volume
+
+__all__ = ["Engine", "EngineSettings", "EngineStatistics"]
+
+_log = logging.getLogger("affs.engine")
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+PRESSURE_EVERY = 128
+"""Operations between two looks at the memory that dirty nodes take."""
+
+RIPENING_COMMITS_MAX = 3
+"""Empty commits before "no space" is told: each lets blocks be used that were freed two before."""
+
+HEARTBEAT_S = 4.0
+DELETE_WAIT_S = 2.0
+SLICE_CHANGES = 64
+
+OPERATION_BYTES_MAX = 4096
+"""Of an entry of the operation log: an item holds 4352."""
+
+
+@dataclass(frozen=True, slots=True)
+class EngineSettings:
+    """commit_interval_s: 0 for no timer. dirty_bytes: written data that may wait in memory.
+    backends: paths, for people. version: of the software."""
+
+    commit_interval_s: float = 5.0
+    dirty_bytes: int = 128 << 20
+    backends: tuple[str, ...] = ()
+    version: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class EngineStatistics:
+    """What the engine's parts have done since the start. operations: of the namespace."""
+
+    operations: int
+    committer: CommitterStatistics
+    writeback: WritebackStatistics
+    workers: WorkerStatistics
+
+
+class Engine:
+    """One volume, its namespace, and whoever works on them. `tasks` must run while it is used."""
+
+    def __init__(
+        self,
+        volume: Volume,
+        namespace: Namespace,
+        events: EventBus,
+        kernel: KernelPort,
+        settings: EngineSettings,
+    ) -> None:
+        self._volume = volume
+        self._namespace = namespace
+        self._events = events
+        self._kernel = kernel
+        self._settings = settings
+        self._workers = Workers()
+        self._loader = Loader(volume, self._workers, events)
+        self._writeback = Writeback(
+            volume, namespace, self._loader, self._workers, dirty_max=settings.dirty_bytes
+        )
+        self._committer = Committer(
+            volume, namespace, self._loader, self._workers, self._writeback, events,
+            interval_s=settings.commit_interval_s,
+        )
+        self._verbs = trio.Lock()
+        self._jobs = Jobs(
+            volume, namespace, self._loader, self._committer, events, self._verbs
+        )
+        self._rollback = LiveRollback(
+            volume, namespace, self._loader, self._committer, self._writeback, kernel
+        )
+        self._operations = 0
+        self._started = volume.clock.monotonic()
+        self._started_ns = volume.clock.now_ns()
+
+    @property
+    def tasks(self) -> list[Callable[[], Any]]:
+        """Coroutine functions that run as long as the engine is used. None of them returns, and an
+        exception of one is not the end of the others."""
+        return [
+            self._guarded(self._committer.serve),
+            self._guarded(self._writeback.serve),
+            self._guarded(self._jobs.serve_reclaim),
+            self._guarded(self._jobs.serve_clean),
+            self._guarded(self._beat),
+        ]
+
+    def _guarded(self, task: Callable[[], Any]) -> Callable[[], Any]:
+        async def guarded() -> None:
+            while True:
+                try:
+                    await task()
+                except Exception as error:  # noqa: BLE001 - reading must go on whatever fails
+                    name = task.__qualname__
+                    _log.critical("%s failed in a way that should not happen", name, exc_info=error)
+                    self._volume.fail(f"an internal error in {name}: {error}")
+                    self._events.publish("read_only", reason=self._volume.read_only_reason)
+                    await trio.sleep(1)
+
+        return guarded
+
+    async def _beat(self) -> None:
+        while True:
+            await trio.sleep(HEARTBEAT_S)
+            if self._volume.read_only:
+                continue
+            try:
+                await self._workers.write(self._volume.heartbeat)
+            except AffsError as error:
+                self._loader.report(error)
+
+    # ---- operations ----
+
+    async def run(self, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
+        """An operation of the namespace, whole; what it misses is loaded, and it runs again.
+
+        Errors: its own; device.*, volume.* of loading.
+        """
+        self._operations += 1
+        if not self._operations % PRESSURE_EVERY and self._volume.wants_commit:
+            self._committer.wake()
+        try:
+            return function(*args, **kwargs)
+        except (NodeMissing, DataMissing, AffsError) as error:
+            first = error
+        return await self._run_again(first, lambda: function(*args, **kwargs))
+
+    async def _run_again(
+        self, failure: NodeMissing | DataMissing | AffsError, function: Callable[[], R]
+    ) -> R:
+        ripened = 0
+        while True:
+            if isinstance(failure, AffsError):
+                ripened += 1
+                if ripened > RIPENING_COMMITS_MAX or not self._may_pass(failure):
+                    self._loader.report(failure)
+                    raise failure
+                await self._committer.commit(force=True, patient=False)
+            else:
+                await self._loader.load(failure)
+            try:
+                return function()
+            except (NodeMissing, DataMissing, AffsError) as error:
+                failure = error
+
+    def _may_pass(self, error: AffsError) -> bool:
+        """Whether a commit may help."""
+        if self._volume.read_only:
+            return False
+        if error.code == "volume.numbers_exhausted":
+            return True
+        return error.code == "volume.no_space" and (
+            self._volume.space.held_blocks > 0 or self._namespace.dirty_bytes > 0
+        )
+
+    async def write(self, handle: int, offset: int, data: bytes) -> int:
+        """Write to an open file; waits while too much is in memory. Errors: as `run`."""
+        if self._writeback.full:
+            await self._writeback.throttle()
+        written = await self.run(self._namespace.write, handle, offset, data)
+        if self._namespace.dirty_bytes > self._writeback.start_bytes:
+            self._writeback.wake()
+        return written
+
+    def forget(self, inode: int) -> None:
+        """The kernel does not know the inode any more."""
+        self._namespace.forget(inode)
+        if self._namespace.removals_pending:
+            self._jobs.wake_clean()
+
+    async def release(self, handle: int) -> None:
+        """The last descriptor of a handle was closed."""
+        await self.run(self._namespace.release, handle)
+        if self._namespace.removals_pending:
+            self._jobs.wake_clean()
+
+    async def sync(self) -> None:
+        """Everything that was done before this call is durable. Errors: volume.*, device.*"""
+        await self._committer.commit()
+
+    # ---- verbs ----
+
+    async def commit(self, message: str) -> Plain:
+        await self._rollback.fetch_dirty_pages()
+        cut = await self._committer.commit()
+        return {
+            "seq": cut.seq if cut is not None else self._volume.durable_seq,
+            "time_ns": cut.record.time_ns if cut is not None else self._volume.durable_time_ns,
+            "changed": cut is not None,
+        }
+
+    async def checkpoint(self, label: str, message: str, author: str) -> Plain:
+        note = verbs.Note(label, message, author)
+        async with self._verbs:
+            verbs.checkpoint_request(self._volume, note)  # refuse before anything is written
+            await self._rollback.fetch_dirty_pages()
+            cut = await self._verb_cut(lambda: verbs.checkpoint_request(self._volume, note))
+        assert cut.kept is not None
+        state = state_dict(self._volume, cut.kept)
+        self._events.publish("checkpoint", state=cut.kept.hex_id, label=label, seq=cut.seq)
+        return state
+
+    async def publish(self, state: str | None, message: str, author: str) -> Plain:
+        volume = self._volume
+        note = verbs.Note("", message, author)
+        async with self._verbs:
+            previous = volume.states.published
+            chosen = volume.states.resolve(state) if state is not None else None
+            verbs.publish_request(volume, note, chosen)
+            if chosen is None:
+                await self._rollback.fetch_dirty_pages()
+            cut = await self._verb_cut(lambda: verbs.publish_request(volume, note, chosen))
+        published = volume.states.published
+        assert published is not None
+        self._events.publish("publish", state=published.hex_id, seq=cut.seq)
+        return {
+            **state_dict(volume, published),
+            "previous": previous.hex_id if previous is not None else None,
+        }
+
+    async def _verb_cut(self, prepare: Callable[[], CutRequest]) -> Cut:
+        """From here on the verb is done, also when nobody waits for it any more."""
+        with trio.CancelScope(shield=True):
+            cut = await self._committer.commit(prepare)
+        assert cut is not None
+        return cut
+
+    async def rollback(
+        self,
+        state: str | None,
+        *,
+        undo: bool = False,
+        discard: bool = False,
+        dry_run: bool = False,
+        force: bool = False,
+        author: str = "",
+    ) -> Plain:
+        volume = self._volume
+        async with self._verbs:
+            target = verbs.rollback_target(volume, state, undo=undo)
+            if not dry_run:
+                volume.check_writable()
+            if not volume.read_only:
+                await self._rollback.fetch_dirty_pages()
+                await self._committer.commit()
+            async with self._rollback.compare(target) as comparison:
+                if dry_run:
+                    return await self._rollback_plan(comparison)
+                outcome = await self._rollback.run(
+                    comparison, author=author, discard=discard, force=force
+                )
+        self._jobs.wake_clean(switched=True)
+        self._jobs.wake_reclaim()
+        abandoned = outcome.abandoned
+        kept = abandoned is not None and abandoned.listed
+        answer: Plain = {
+            "target": state_dict(volume, target),
+            "abandoned": state_dict(volume, abandoned) if abandoned and kept else None,
+            "seq": outcome.seq,
+            **outcome.counts._asdict(),
+            "stale_handles": outcome.stale_handles,
+        }
+        self._events.publish(
+            "rollback", target=target.hex_id, seq=outcome.seq,
+            abandoned=abandoned.hex_id if abandoned and kept else None, **outcome.counts._asdict(),
+        )
+        await self._expire()
+        return answer
+
+    async def _rollback_plan(self, comparison: Comparison) -> Plain:
+        a, b = Paths(comparison.base), Paths(comparison.goal)
+        changes: list[Plain] = []
+        for change in comparison.first:
+            changes += await self._loader.run(describe, change, a, b)
+        opened = []
+        for number in self._namespace.open_objects():
+            if number not in comparison.delta.objects:
+                continue
+            place = await self._loader.run(a.first_place, number)
+            if place is not None:
+                path = await self._loader.run(a.of_place, place)
+                handles = self._namespace.handle_count(number)
+                opened.append({"path": "/" + path.decode("utf-8", "replace"), "handles": handles})
+        below = await self._rollback.mounts_below(comparison)
+        return {
+            "target": state_dict(self._volume, comparison.target),
+            "seq": self._volume.last.root.birth,
+            **comparison.counts._asdict(),
+            "bytes": comparison.grown_bytes,
+            "changes": changes[:100],
+            "open_files": opened,
+            "mounts_below": [path.decode("utf-8", "replace") for path in below],
+        }
+
+    async def _expire(self) -> None:
+        """Let go of automatic states that retention does not keep."""
+        volume = self._volume
+        expired = verbs.expired_automatic(volume, volume.clock.now_ns())
+        for state in expired:
+            verbs.delete(volume, state)
+        if expired:
+            self._jobs.wake_reclaim()
+
+    async def delete_state(self, state: str) -> Plain:
+        volume = self._volume
+        async with self._verbs:
+            chosen = volume.states.resolve(state)
+            volume.check_writable()
+            before = state_dict(volume, chosen)
+            waits_for = verbs.delete(volume, chosen)
+            volume.note_change()
+            await self._verb_cut(CutRequest)
+        self._events.publish("delete", state=chosen.hex_id, label=chosen.label)
+        self._jobs.wake_reclaim()
+        freed = None
+        if not waits_for:
+            freed = await self._jobs.freed_by(chosen.number, DELETE_WAIT_S)
+        return {
+            "state": before,
+            "freed_bytes": freed,
+            "waits_for": [other.hex_id for other in waits_for],
+        }
+
+    async def pin(self, state: str) -> Plain:
+        return await self._pin(state, verbs.pin)
+
+    async def unpin(self, state: str) -> Plain:
+        return await self._pin(state, verbs.unpin)
+
+    async def _pin(self, state: str, change: Callable[[Volume, KeptState], KeptState]) -> Plain:
+        volume = self._volume
+        async with self._verbs:
+            changed = change(volume, volume.states.resolve(state))
+            await self._verb_cut(CutRequest)
+        self._events.publish("pin", state=changed.hex_id, pins=changed.pins)
+        return state_dict(volume, changed)
+
+    # ---- questions ----
+
+    async def states(self, include_hidden: bool = False) -> list[Plain]:
+        table = self._volume.states
+        chosen = table.all() if include_hidden else table.listed()
+        return [state_dict(self._volume, state) for state in chosen]
+
+    async def resolve_state(self, text: str) -> Plain:
+        return state_dict(self._volume, self._volume.states.resolve(text))
+
+    async def space(self) -> Plain:
+        return space_dict(self._volume)
+
+    async def status(self) -> Plain:
+        volume, namespace = self._volume, self._namespace
+        published = volume.states.published
+        base = volume.states.get(volume.working.ancestor)
+        while base is not None and not base.listed:
+            base = volume.states.get(base.parent)
+        return {
+            "uuid": uuid_text(volume.uuid),
+            "label": volume.label,
+            "backends": list(self._settings.backends),
+            "mount": self._kernel.directory,
+            "read_only": volume.read_only,
+            "read_only_reason": volume.read_only_reason,
+            "seq": volume.durable_seq,
+            "commit_time_ns": volume.durable_time_ns,
+            "dirty": volume.working.tree.root is None or namespace.dirty_bytes > 0,
+            "dirty_bytes": self._writeback.backlog_bytes,
+            "published": state_dict(volume, published) if published is not None else None,
+            "base": state_dict(volume, base) if base is not None else None,
+            "states": len(volume.states.listed()),
+            "objects": volume.working.object_count,
+            "open_files": namespace.statistics().handles,
+            "space": space_dict(volume),
+            "jobs": [
+                {"name": job.name, "done": job.done, "total": job.total, "unit": job.unit}
+                for job in self._jobs.running()
+            ],
+            "degraded": False,
+            "uptime_s": volume.clock.monotonic() - self._started,
+            "started_ns": self._started_ns,
+            "version": self._settings.version,
+        }
+
+    async def diff(
+        self, a: str | None, b: str | None, limit: int | None
+    ) -> AsyncGenerator[Plain, None]:
+        if a is None:
+            a = "published" if self._volume.states.published is not None else ""
+        async with self._opened(a) as left, self._opened(b or "working") as right:
+            changes = ObjectDiff(left, right)
+            paths = Paths(left), Paths(right)
+            given = seen = 0
+            while (change := await self._loader.run(next, changes, None)) is not None:
+                seen += 1
+                if not seen % SLICE_CHANGES:
+                    await trio.lowlevel.checkpoint()
+                for entry in await self._loader.run(describe, change, *paths):
+                    if limit is not None and given >= limit:
+                        return
+                    given += 1
+                    yield entry
+
+    @asynccontextmanager
+    async def _opened(self, text: str) -> AsyncIterator[Tree]:
+        """The tree of a state for reading: "" the empty one, "working" the working state as of
+        now, else as `resolve_state`."""
+        volume = self._volume
+        if text == "working":
+            if not volume.read_only:
+                await self._committer.commit()
+            reader = volume.begin_reading()
+            tree = Tree(volume.cache, TREE_NAMESPACE, volume.last.root, writable=False)
+            try:
+                yield tree
+            finally:
+                tree.close()
+                volume.end_reading(reader)
+        elif text == "":
+            tree = Tree(volume.cache, TREE_NAMESPACE, None, writable=False)
+            try:
+                yield tree
+            finally:
+                tree.close()
+        else:
+            state = volume.states.resolve(text)
+            volume.hold(state.number)
+            tree = volume.open_state(state)
+            try:
+                yield tree
+            finally:
+                tree.close()
+                volume.release_hold(state.number)
+                self._jobs.wake_reclaim()
+
+    # ---- operation log ----
+
+    async def operations(self, limit: int) -> list[Plain]:
+        found = []
+        for number, payload in reversed(self._volume.operations(limit)):
+            try:
+                entry = decode(payload)
+            except AuvError as error:
+                _log.warning("entry %d of the operation log cannot be read: %s", number, error)
+                continue
+            if isinstance(entry, dict):
+                found.append({**entry, "number": number})
+        return found
+
+    async def record_operation(self, entry: Plain) -> None:
+        kept = {**entry, "seq": self._volume.durable_seq}
+        payload = encode(kept)
+        if len(payload) > OPERATION_BYTES_MAX:
+            line = str(kept.get("line", ""))[:256]
+            payload = encode({**kept, "line": line, "result": {}})
+        if len(payload) > OPERATION_BYTES_MAX:
+            raise AffsError(
+                "engine.operation_too_long", Category.INVALID,
+                f"an operation log entry of {len(payload)} bytes",
+            )
+        self._volume.append_operation(payload)
+
+    # ---- the end ----
+
+    async def settle(self) -> None:
+        """Fetch what the kernel holds, and make everything durable. Errors: volume.*, device.*"""
+        await self._rollback.fetch_dirty_pages()
+        await self._committer.commit()
+
+    async def finish(self) -> None:
+        """After the last operation: make everything durable. Errors: volume.*, device.*"""
+        await self._committer.commit()
+
+    def statistics(self) -> EngineStatistics:
+        return EngineStatistics(
+            self._operations,
+            self._committer.statistics(),
+            self._writeback.statistics(),
+            self._workers.statistics(),
+        )
+

@@ -1,0 +1,159 @@
+"""Background work on a volume: reclaiming deleted states, removing what has no name any more.
+
+Invariants:
+- A job gives the loop back after each step of a few milliseconds.
+- Reclaiming and the verbs exclude each other (`verbs`): what a job has compared must still be true
+  when it frees.
+- A job that fails is logged and tried again with the next reason to look, never in a loop.
+"""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import trio
+
+from affs_fuse.core.constants import BLOCK_SIZE
+from affs_fuse.errors import AffsError
+from affs_fuse.posix.namespace import Namespace
+from affs_fuse.runtime.committer import Committer
+from affs_fuse.runtime.events import EventBus
+from affs_fuse.runtime.loader import Loader
+from affs_fuse.volume.commit import CutRequest
+from affs_fuse.volume.reclaim import ReclaimJob, next_job
+from affs_fuse.volume.volume import Volume
+
+__all__ = ["JobProgress", "Jobs"]
+
+_log = logging.getLogger("affs.engine")
+
+
+@dataclass(frozen=True, slots=True)
+class JobProgress:
+    """A job at work. total: 0 where it is not known beforehand."""
+
+    name: str
+    done: int
+    total: int
+    unit: str
+
+
+class Jobs:
+    """verbs: the lock under which states are made, switched and deleted. Loop thread only."""
+
+    def __init__(
+        self,
+        volume: Volume,
+        namespace: Namespace,
+        loader: Loader,
+        committer: Committer,
+        events: EventBus,
+        verbs: trio.Lock,
+    ) -> None:
+        self._volume = volume
+        self._namespace = namespace
+        self._loader = loader
+        self._committer = committer
+        self._events = events
+        self._verbs = verbs
+        self._reclaim_wanted = trio.Event()
+        self._clean_wanted = trio.Event()
+        self._orphans_unknown = False
+        self._current: JobProgress | None = None
+        self._freed: dict[int, int] = {}
+        self._finished = trio.Event()
+
+    def wake_reclaim(self) -> None:
+        """A state was deleted, or one that could not be reclaimed now can."""
+        self._reclaim_wanted.set()
+
+    def wake_clean(self, *, switched: bool = False) -> None:
+        """Something without a name may go now. switched: the working state is another one."""
+        self._orphans_unknown |= switched
+        self._clean_wanted.set()
+
+    def running(self) -> list[JobProgress]:
+        return [self._current] if self._current is not None else []
+
+    async def freed_by(self, number: int, timeout_s: float) -> int | None:
+        """Bytes that reclaiming this state freed; None if it takes longer than timeout_s."""
+        with trio.move_on_after(timeout_s):
+            while number not in self._freed:
+                await self._finished.wait()
+        return self._freed.get(number)
+
+    async def serve_reclaim(self) -> None:
+        """Reclaim whenever there is something to reclaim; never returns."""
+        while True:
+            try:
+                while await self._reclaim_one():
+                    pass
+            except AffsError as error:
+                _log.error("reclaiming a deleted state failed: %s", error.message)
+                self._events.publish("job", name="reclaim", outcome="failed", code=error.code)
+            await self._reclaim_wanted.wait()
+            self._reclaim_wanted = trio.Event()
+
+    async def _reclaim_one(self) -> bool:
+        if self._volume.read_only:
+            return False
+        async with self._verbs:
+            job = next_job(self._volume)
+            if job is None:
+                return False
+            try:
+                with trio.CancelScope(shield=True):
+                    freed = await self._reclaim(job)
+            finally:
+                self._current = None
+        self._freed[job.state.number] = freed * BLOCK_SIZE
+        self._finished.set()
+        self._finished = trio.Event()
+        self._events.publish(
+            "job", name="reclaim", outcome="done", state=job.state.hex_id, bytes=freed * BLOCK_SIZE
+        )
+        return True
+
+    async def _reclaim(self, job: ReclaimJob) -> int:
+        """One state, whole; the blocks that it freed."""
+        hidden = None
+        if job.prepare() is not None:
+            cut = await self._committer.commit(lambda: job.prepare() or CutRequest())
+            hidden = cut.kept if cut is not None else None
+        job.begin(hidden)
+        while not await self._loader.run(job.step):
+            self._current = JobProgress("reclaim", job.events, 0, "differences")
+            await trio.lowlevel.checkpoint()
+        freed = await self._loader.run(self._apply(job))
+        await self._committer.commit(force=True)
+        return freed
+
+    def _apply(self, job: ReclaimJob) -> Callable[[], int]:
+        def apply() -> int:
+            self._namespace.flush_all()
+            return job.apply()
+
+        return apply
+
+    async def serve_clean(self) -> None:
+        """Remove what nobody uses any more, in steps; never returns."""
+        await self._load_orphans()
+        while True:
+            try:
+                while self._namespace.removals_pending and not self._volume.read_only:
+                    await self._loader.run(self._namespace.remove_step)
+                    await trio.lowlevel.checkpoint()
+            except AffsError as error:
+                _log.error("removing an object without a name failed: %s", error.message)
+            await self._clean_wanted.wait()
+            self._clean_wanted = trio.Event()
+            if self._orphans_unknown:
+                await self._load_orphans()
+
+    async def _load_orphans(self) -> None:
+        self._orphans_unknown = False
+        if not self._volume.read_only:
+            try:
+                await self._loader.run(self._namespace.load_orphans)
+            except AffsError as error:
+                _log.error("reading the list of objects without a name failed: %s", error.message)
