@@ -127,7 +127,7 @@ class FrozenNodes:
         """Tell the C cache that the nodes are on the device. Called by `NodeCache.written`."""
         if cache is not self._cache:
             raise ValueError("nodes of another cache")
-        lib.affs_cache_written(cache.handle, self._images, self._count)
+        lib.affs_cache_written(cache._handle, self._images, self._count)
         self._count = 0
 
 
@@ -137,7 +137,7 @@ class NodeCache:
     uuid, salt: 16 bytes each, which every node of the volume carries.
     """
 
-    __slots__ = ("handle",)
+    __slots__ = ("_handle",)
 
     def __init__(self, bytes_max: int, uuid: bytes, salt: bytes) -> None:
         if len(uuid) != 16 or len(salt) != 16:
@@ -145,32 +145,32 @@ class NodeCache:
         made = lib.affs_cache_new(bytes_max, uuid, salt)
         if not made:
             raise MemoryError("node cache")
-        self.handle: CData = ffi.gc(made, lib.affs_cache_free)
+        self._handle: CData = ffi.gc(made, lib.affs_cache_free)
 
     def reserve(self, nodes: int) -> None:
         """Take memory now, so that changes which make up to `nodes` dirty nodes need no more.
 
         Raises MemoryError.
         """
-        check(lib.affs_cache_reserve(self.handle, nodes), "node cache")
+        check(lib.affs_cache_reserve(self._handle, nodes), "node cache")
 
     def install(self, pointer: Pointer, image: Buffer) -> None:
         """Put in the node that a device gave for this pointer. StructureError if it is not it."""
         view = ffi.from_buffer(image)
         what = f"node at {pointer.address:#x}"
-        check(lib.affs_cache_install(self.handle, _new_pointer(pointer), view, len(view)), what)
+        check(lib.affs_cache_install(self._handle, _new_pointer(pointer), view, len(view)), what)
 
     def trim(self) -> None:
         """Evict clean nodes, least recently used first, down to bytes_max."""
-        lib.affs_cache_trim(self.handle)
+        lib.affs_cache_trim(self._handle)
 
     def drop_clean(self) -> None:
         """Evict all clean nodes."""
-        lib.affs_cache_drop_clean(self.handle)
+        lib.affs_cache_drop_clean(self._handle)
 
     def forget(self, pointer: Pointer) -> None:
         """Evict this node, if it is here and clean."""
-        lib.affs_cache_forget(self.handle, pointer.address, pointer.birth, pointer.tree)
+        lib.affs_cache_forget(self._handle, pointer.address, pointer.birth, pointer.tree)
 
     def written(self, nodes: FrozenNodes) -> None:
         """These nodes are on the device; from now on they may be evicted, and `nodes` is empty."""
@@ -178,7 +178,7 @@ class NodeCache:
 
     def statistics(self) -> CacheStatistics:
         made = ffi.new("affs_cache_statistics *")
-        lib.affs_cache_get_statistics(self.handle, made)
+        lib.affs_cache_get_statistics(self._handle, made)
         return CacheStatistics(
             node_count=made.node_count,
             dirty_count=made.dirty_count,
@@ -200,6 +200,7 @@ class Tree:
         "_count",
         "_end",
         "_end_bytes",
+        "_handle",
         "_item",
         "_key",
         "_key_bytes",
@@ -207,7 +208,6 @@ class Tree:
         "_room",
         "_used",
         "cache",
-        "handle",
         "kind",
     )  # fmt: skip
 
@@ -216,12 +216,12 @@ class Tree:
     ) -> None:
         if not constants.TREE_NAMESPACE <= kind <= constants.TREE_SPACE:
             raise ValueError(f"no kind of tree: {kind}")
-        made = lib.affs_tree_new(cache.handle, kind, ffi.NULL, writable)
+        made = lib.affs_tree_new(cache._handle, kind, ffi.NULL, writable)
         if not made:
             raise MemoryError(f"tree of kind {kind}")
         self.cache = cache
         self.kind = kind
-        self.handle: CData = ffi.gc(made, lib.affs_tree_free)
+        self._handle: CData = ffi.gc(made, lib.affs_tree_free)
         self._key_bytes = bytearray(24)
         self._key = ffi.from_buffer("affs_key *", self._key_bytes)
         self._end_bytes = bytearray(24)
@@ -238,7 +238,7 @@ class Tree:
     def get(self, object_number: int, item_type: int, offset: int) -> bytes | None:
         """The item's payload. Raises NodeMissing."""
         _pack_key(self._key_bytes, 0, object_number, offset, item_type)
-        result = lib.affs_tree_get(self.handle, self._key, self._item)
+        result = lib.affs_tree_get(self._handle, self._key, self._item)
         if result == _OK:
             payload: bytes = _unpack(self._payload[0], self._item.length)
             return payload
@@ -252,7 +252,7 @@ class Tree:
         """First item at or after the key; backward: last one at or before. Raises NodeMissing."""
         _pack_key(self._key_bytes, 0, object_number, offset, item_type)
         item = self._item
-        result = lib.affs_tree_seek(self.handle, self._key, backward, item)
+        result = lib.affs_tree_seek(self._handle, self._key, backward, item)
         if result == _OK:
             key = item.key
             return key.object, key.type, key.offset, _unpack(self._payload[0], item.length)
@@ -273,7 +273,7 @@ class Tree:
         Raises NodeMissing, MemoryError, or ValueError for a payload or key that no item may have.
         """
         _pack_key(self._key_bytes, 0, object_number, offset, item_type)
-        result = lib.affs_tree_put(self.handle, self._key, payload, len(payload), mode)
+        result = lib.affs_tree_put(self._handle, self._key, payload, len(payload), mode)
         if result == _OK:
             return True
         if result in (constants.R_EXISTS, _NOT_FOUND):
@@ -283,7 +283,7 @@ class Tree:
     def delete(self, object_number: int, item_type: int, offset: int) -> bool:
         """Remove the item. False: there is none. Raises NodeMissing, MemoryError."""
         _pack_key(self._key_bytes, 0, object_number, offset, item_type)
-        result = lib.affs_tree_delete(self.handle, self._key)
+        result = lib.affs_tree_delete(self._handle, self._key)
         if result == _OK:
             return True
         if result == _NOT_FOUND:
@@ -293,7 +293,7 @@ class Tree:
     def touch(self, object_number: int, item_type: int, offset: int) -> None:
         """See that put and delete of this key find all nodes they need. Raises NodeMissing."""
         _pack_key(self._key_bytes, 0, object_number, offset, item_type)
-        result = lib.affs_tree_touch(self.handle, self._key)
+        result = lib.affs_tree_touch(self._handle, self._key)
         if result != _OK:
             raise self._failure(result)
 
@@ -310,7 +310,7 @@ class Tree:
         if self._room is None or len(self._room) < room:
             self._room = ffi.new("char[]", room)
         result = lib.affs_tree_scan(
-            self.handle, self._key, self._end, self._room, room, self._used, self._count
+            self._handle, self._key, self._end, self._room, room, self._used, self._count
         )
         if result not in (_OK, constants.R_MORE):
             raise self._failure(result)
@@ -339,7 +339,7 @@ class Tree:
     def root(self) -> Pointer | None:
         """The root's pointer; None while it is dirty. birth 0: empty, opened for reading."""
         made = ffi.new("affs_pointer *")
-        if lib.affs_tree_get_root(self.handle, made) != _OK:
+        if lib.affs_tree_get_root(self._handle, made) != _OK:
             return None
         return _read_pointer(made)
 
@@ -349,12 +349,12 @@ class Tree:
         Raises StructureError, with nothing changed, for a pointer that cannot be a root.
         """
         made = ffi.NULL if root is None else _new_pointer(root)
-        check(lib.affs_tree_set_root(self.handle, made), "root pointer")
+        check(lib.affs_tree_set_root(self._handle, made), "root pointer")
 
     @property
     def dirty_count(self) -> int:
         """How many addresses a freeze needs now."""
-        return lib.affs_tree_dirty_count(self.handle)
+        return lib.affs_tree_dirty_count(self._handle)
 
     def freeze(
         self, birth: int, addresses: Sequence[int], mirrors: Sequence[int] | None = None
@@ -370,7 +370,7 @@ class Tree:
         images = ffi.new("affs_image[]", count)
         root = ffi.new("affs_pointer *")
         result = lib.affs_tree_freeze(
-            self.handle, birth,
+            self._handle, birth,
             ffi.new("uint64_t[]", addresses),
             ffi.NULL if mirrors is None else ffi.new("uint64_t[]", mirrors),
             count, images, root,
@@ -382,18 +382,18 @@ class Tree:
         """(address, birth) of durable or frozen nodes that changes replaced since last asked."""
         taken: list[tuple[int, int]] = []
         rows = ffi.new("affs_dropped[]", 256)
-        while count := lib.affs_tree_take_dropped(self.handle, rows, 256):
+        while count := lib.affs_tree_take_dropped(self._handle, rows, 256):
             taken.extend((rows[index].address, rows[index].birth) for index in range(count))
         return taken
 
     def close(self) -> None:
         """Give everything back, dirty nodes too. What is called afterwards raises TypeError."""
-        handle, self.handle = self.handle, _CLOSED
+        handle, self._handle = self._handle, _CLOSED
         if handle is not _CLOSED:
             ffi.release(handle)
 
     def _failure(self, result: int) -> Exception:
-        return _failure(result, lib.affs_tree_missing, self.handle)
+        return _failure(result, lib.affs_tree_missing, self._handle)
 
 
 class Walk:
@@ -410,7 +410,7 @@ class Walk:
     def __init__(self, cache: NodeCache, root: Pointer, level_min: int = 0) -> None:
         # A tree that could have this root says whether it is one.
         Tree(cache, root.tree or constants.TREE_NAMESPACE, root, writable=False).close()
-        made = lib.affs_walk_new(cache.handle, _new_pointer(root), level_min)
+        made = lib.affs_walk_new(cache._handle, _new_pointer(root), level_min)
         if not made:
             raise MemoryError("walk")
         self.cache = cache
@@ -462,7 +462,7 @@ class Diff:
     def __init__(self, a: Tree, b: Tree) -> None:
         if a.cache is not b.cache or a.kind != b.kind:
             raise ValueError("only trees of one kind in one cache can be compared")
-        made = lib.affs_diff_new(a.handle, b.handle)
+        made = lib.affs_diff_new(a._handle, b._handle)
         if not made:
             raise MemoryError("diff")
         self.trees = (a, b)

@@ -258,23 +258,30 @@ static void hang(affs_tree *tree, affs_path *path, const affs_node *right)
     grow_root(tree, path->node[path->root_level], &key, &pointer);
 }
 
-/* Number of items that stay left when an item is to be inserted at index: about half of the bytes, or all
- * of the old ones if the new one comes last, so that ascending keys leave full leaves behind. */
-static unsigned split_point(const affs_node *leaf, unsigned index, unsigned length)
+/* Number of items that stay left when an item is to be inserted at index of a full leaf. A run of ascending
+ * keys leaves full leaves behind, at the right end and, where the last insertion was just before this one,
+ * in the middle too; otherwise each side gets about half of the bytes. */
+static unsigned split_point(const affs_tree *tree, const affs_node *leaf, unsigned index,
+                            unsigned length)
 {
+    const affs_slot *slots = leaf->image.leaf.slots;
     const unsigned count = affs_node_count(leaf) + 1;
     if (index == count - 1)
         return count - 1;
+    const bool run = index > 0 && affs_slot_compare(&slots[index - 1], &tree->last_inserted) == 0;
     const unsigned half = (affs_node_used(leaf) + AFFS_SLOT_SIZE + length) / 2;
     unsigned bytes = 0, i = 0;
-    while (i < count - 1 && bytes < half) {
+    while (i < count - 1 && (run ? i < index : bytes < half)) {
         bytes += AFFS_SLOT_SIZE;
         if (i == index)
             bytes += length;
         else
-            bytes += leaf->image.leaf.slots[i < index ? i : i - 1].data_length;
+            bytes += slots[i < index ? i : i - 1].data_length;
         i++;
     }
+    /* Where the new item does not fit to the left, so little is to the right that it does there. */
+    if (run && bytes + AFFS_SLOT_SIZE + length <= AFFS_NODE_ROOM)
+        i++;
     return i;
 }
 
@@ -284,7 +291,7 @@ static affs_node *split_leaf(affs_tree *tree, affs_node *left, unsigned index, c
     affs_node *right = new_neighbour(tree, 0);
     const affs_node_image old = left->image;
     const unsigned count = old.header.item_count;
-    const unsigned kept = split_point(left, index, length);
+    const unsigned kept = split_point(tree, left, index, length);
     affs_node_clear(left, tree->kind, 0);
     if (index < kept) {
         affs_leaf_append(left, &old, 0, index);
@@ -358,6 +365,7 @@ int affs_tree_put(affs_tree *tree, const affs_key *key, const void *payload, uin
         affs_leaf_insert(leaf, index, key, payload, length);
     else
         hang(tree, &path, split_leaf(tree, leaf, index, key, payload, length));
+    tree->last_inserted = *key;
     return AFFS_OK;
 }
 

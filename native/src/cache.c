@@ -358,7 +358,7 @@ void affs_cache_freeze(affs_cache *cache, affs_node *node)
 void affs_cache_written(affs_cache *cache, const affs_image *images, uint32_t count)
 {
     for (uint32_t i = 0; i < count; i++) {
-        /* An image is the first member of its node. Told twice, it is clean already. */
+        /* An image is the first member of its node, which stays while it is frozen. */
         affs_node *node = (affs_node *)(uintptr_t)images[i].image;
         if (node->state != AFFS_NODE_FROZEN || node->address != images[i].address)
             continue;

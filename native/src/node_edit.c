@@ -78,6 +78,7 @@ void affs_leaf_insert(affs_node *leaf, unsigned index, const affs_key *key, cons
 {
     affs_node_header *header = &leaf->image.header;
     affs_slot *slots = leaf->image.leaf.slots;
+    assert(affs_leaf_fits(leaf, length));
     if (header->data_start - slots_end(header) < AFFS_SLOT_SIZE + length)
         leaf_compact(leaf);
     memmove(slots + index + 1, slots + index, (header->item_count - index) * sizeof *slots);
@@ -163,6 +164,7 @@ void affs_inner_insert(affs_node *inner, unsigned index, const affs_key *key,
 {
     affs_entry *entries = inner->image.inner.entries;
     const unsigned count = affs_node_count(inner);
+    assert(count < AFFS_ENTRIES_MAX && index <= count);
     memmove(entries + index + 1, entries + index, (count - index) * sizeof *entries);
     entries[index] = (affs_entry){.key = *key, .child = *child};
     inner->image.header.item_count = (uint16_t)(count + 1);

@@ -67,6 +67,7 @@ struct affs_tree {
     affs_cache *cache;
     affs_pointer root; /* birth 0 and not dirty: no node at all (only in trees opened for reading) */
     affs_pointer missing;
+    affs_key last_inserted; /* shows runs of ascending keys; all zero is no item's key */
     affs_node_list dirty;
     affs_dropped *dropped;
     uint64_t version; /* counts changes, so that an open diff notices one */

@@ -167,6 +167,20 @@ def test_ascending_keys_fill_leaves(tree: Tree, device: Device) -> None:
     assert everything(tree) == oracle.items
 
 
+def test_an_ascending_run_among_others_fills_leaves(tree: Tree, device: Device) -> None:
+    """A file that grows while later objects stand behind it."""
+    others = fill(tree, 1_000, 48)
+    for offset in range(10_000):
+        tree.put(500, OPERATION + 1, offset, b"run" * 16)
+    root = device.freeze(tree)
+    items = device.items(root)
+    assert len(items) == 11_000
+    assert others.items.items() <= items.items()
+    leaves = [node for node in device.nodes(root) if node.level == 0]
+    per_leaf = (16384 - 96) // (24 + 48)
+    assert len(leaves) <= 11_000 / per_leaf + 3
+
+
 def test_random_keys(tree: Tree, device: Device) -> None:
     numbers = list(range(20_000))
     random.Random(7).shuffle(numbers)
