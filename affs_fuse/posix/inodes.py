@@ -1,0 +1,78 @@
+"""Inode items: reading them, making them, and stamping them with times.
+
+DiskLayout.md, "Inode item". An inode number that the tree does not have is ESTALE: the kernel or a
+handle remembers an object that is gone (removed, or not in the state that was rolled back to).
+"""
+
+import errno
+import stat
+
+from affs_fuse.clock import Entropy
+from affs_fuse.core.codec import Inode
+from affs_fuse.core.constants import ITEM_INODE, OBJECT_BITS
+from affs_fuse.core.tree import Tree
+from affs_fuse.posix.errors import posix_error
+
+__all__ = ["LINK_MAX", "changed", "load", "load_directory", "new", "object_id", "save", "type_of"]
+
+LINK_MAX = (1 << 31) - 1
+"""Names of one object. ext4 stops at 65,000, btrfs at 65,535 in a directory, XFS at 2^31 - 1."""
+
+OBJECT_ID_RANDOM_BYTES = 16 - OBJECT_BITS // 8
+
+
+def load(tree: Tree, number: int) -> Inode:
+    """Errors: ESTALE; NodeMissing."""
+    payload = tree.get(number, ITEM_INODE, 0)
+    if payload is None:
+        raise posix_error(errno.ESTALE, f"there is no object {number} in this state")
+    return Inode.unpack(payload)
+
+
+def load_directory(tree: Tree, number: int) -> Inode:
+    """Errors: ESTALE, ENOTDIR; NodeMissing."""
+    inode = load(tree, number)
+    if not stat.S_ISDIR(inode.mode):
+        raise posix_error(errno.ENOTDIR)
+    return inode
+
+
+def save(tree: Tree, number: int, inode: Inode) -> None:
+    """Put the item; its size never changes, so this needs no node but those that load() saw."""
+    tree.put(number, ITEM_INODE, 0, inode.pack())
+
+
+def new(
+    number: int, mode: int, uid: int, gid: int, now_ns: int, entropy: Entropy, *, rdev: int = 0,
+    parent: int = 0, size: int = 0,
+) -> Inode:  # fmt: skip
+    """A fresh object's inode, with its first name. parent: of a directory, its parent directory."""
+    return Inode(
+        size, 0, now_ns, now_ns, now_ns, now_ns, mode, uid, gid, 2 if parent else 1, rdev, 0, 1,
+        object_id(number, entropy), 1, parent,
+    )  # fmt: skip
+
+
+def object_id(number: int, entropy: Entropy) -> bytes:
+    """128 bits that no other object of any volume has; the last 48 are the object number."""
+    return entropy(OBJECT_ID_RANDOM_BYTES) + number.to_bytes(OBJECT_BITS // 8, "big")
+
+
+def changed(inode: Inode, now_ns: int, *, links: int = 0, entries: int | None = None) -> Inode:
+    """The inode after a change of its attributes (ctime), and with `entries`, of a directory's
+    content (mtime, size); links: what to add to nlink.
+    """
+    if entries is None:
+        return inode._replace(ctime_ns=now_ns, change=inode.change + 1, nlink=inode.nlink + links)
+    return inode._replace(
+        size=inode.size + entries,
+        mtime_ns=now_ns,
+        ctime_ns=now_ns,
+        nlink=inode.nlink + links,
+        change=inode.change + 1,
+    )
+
+
+def type_of(mode: int) -> int:
+    """DT_* of a mode."""
+    return stat.S_IFMT(mode) >> 12
