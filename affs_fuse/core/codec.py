@@ -12,10 +12,10 @@ payload; `pack_name` and its like make and take apart whole payloads.
 
 import struct
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
+from typing import Any, ClassVar, NamedTuple, Self
 
 from affs_fuse._core import ffi, lib
-from affs_fuse.core import constants
+from affs_fuse.core import abi, constants
 from affs_fuse.core.checksum import Buffer
 from affs_fuse.core.verify import (
     verify_commit,
@@ -25,9 +25,6 @@ from affs_fuse.core.verify import (
     verify_segment_header,
     verify_superblock,
 )
-
-if TYPE_CHECKING:
-    from affs_fuse._core import CType
 
 __all__ = [
     "NO_POINTER", "Commit", "Copy", "Entry", "Extent", "Header", "Inode", "Key", "Name",
@@ -45,12 +42,11 @@ _CODES = {
 _new_tuple: Callable[..., Any] = tuple.__new__
 
 
-def _code(name: str, c_type: "CType") -> str:
+def _code(field: abi.Field) -> str:
     """struct's code for one field; an array or a struct within is taken as its bytes."""
-    size = ffi.sizeof(c_type)
-    if name == "header" or name.startswith("reserved"):
-        return f"{size}x"
-    return _CODES[c_type.cname] if c_type.kind == "primitive" else f"{size}s"
+    if field.name == "header" or field.name.startswith("reserved"):
+        return f"{field.size}x"
+    return _CODES.get(field.c_type, f"{field.size}s")
 
 
 class _Struct:
@@ -62,12 +58,12 @@ class _Struct:
 
     def __init_subclass__(cls, c: str, **keywords: Any) -> None:
         super().__init_subclass__(**keywords)
-        codes = [(name, _code(name, field.type)) for name, field in ffi.typeof(c).fields]
+        codes = [(field.name, _code(field)) for field in abi.fields(c)]
         shown = tuple(name for name, code in codes if not code.endswith("x"))
         fields: tuple[str, ...] = getattr(cls, "_fields", ())
         cls._codec = struct.Struct("<" + "".join(code for _, code in codes))
         cls.SIZE = cls._codec.size
-        if shown != fields or ffi.sizeof(c) != cls.SIZE:
+        if shown != fields or abi.size(c) != cls.SIZE:
             raise TypeError(f"{cls.__name__} is not {c}: {fields} but {shown}")
 
     @classmethod

@@ -1,0 +1,1 @@
+"""Measurements: each module prints what it measured, ratios against a reference in the same run."""
