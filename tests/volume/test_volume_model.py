@@ -1,7 +1,8 @@
-"""Random sequences of writes, commits, checkpoints, rollbacks, deletions, crashes against a plain model.
+"""Random sequences of writes, commits, checkpoints, rollbacks, deletions, crashes against a plain
+model.
 
-After every step the allocator equals what a walk reaches, every reachable block verifies, and every kept
-state shows what it showed when it was kept.
+After every step the allocator equals what a walk reaches, every reachable block verifies, and
+every kept state shows what it showed when it was kept.
 """
 
 from hypothesis import HealthCheck, given, settings
@@ -26,6 +27,13 @@ step = st.one_of(
     st.tuples(st.just("rollback"), st.integers(0, 20), st.booleans()),
     st.tuples(st.just("delete"), st.integers(0, 20)),
     st.tuples(st.just("reclaim")),
+    st.tuples(
+        st.just("reclaim_slowly"),
+        st.integers(0, FILES - 1),
+        st.integers(0, BLOCKS - 1),
+        st.integers(1, 255),
+    ),
+    st.tuples(st.just("fall_back"), st.integers(1, 2)),
     st.tuples(st.just("reopen"), st.booleans()),
 )
 

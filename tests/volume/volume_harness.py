@@ -26,8 +26,10 @@ from affs_fuse.volume import layout, verbs
 from affs_fuse.volume.missing import BlockRead
 from affs_fuse.volume.mkfs import MkfsOptions, format_device, object_id
 from affs_fuse.volume.opening import OpenOptions
+from affs_fuse.volume.reclaim import next_job
 from affs_fuse.volume.recovery import load_system_node
 from affs_fuse.volume.reserve import RoomKind
+from affs_fuse.volume.ring import read_ring
 from affs_fuse.volume.volume import Volume
 
 FILES = 40
@@ -51,6 +53,7 @@ class Harness:
 
     seed: int = 0
     size_bytes: int = 64 << 20
+    cache_bytes: int = 1 << 20
     content: Content = field(default_factory=dict)
     kept: dict[int, Content] = field(default_factory=dict)
 
@@ -60,6 +63,8 @@ class Harness:
         self.device = MemoryDevice(self.size_bytes)
         format_device(self.device, MkfsOptions(), clock=self.clock, entropy=self.random.randbytes)
         self.committed: Content = {}
+        self.history: dict[int, Content] = {1: {}}
+        self.depth = 0  # how many commits falling back is promised to find whole
         self.open()
 
     def open(self) -> None:
@@ -69,7 +74,7 @@ class Harness:
                 device=self.device,
                 clock=self.clock,
                 entropy=self.random.randbytes,
-                cache_bytes=1 << 20,
+                cache_bytes=self.cache_bytes,
             ),
         )
 
@@ -79,9 +84,14 @@ class Harness:
         before = self.volume.commit_count
         self.volume.run(self._write, file, block, count, fill)
         if self.volume.commit_count > before:  # it took empty commits to find room
-            self.committed = dict(self.content)
+            self._note_reclaim(before)
         for index in range(block, block + count):
             self.content[file, index] = bytes([fill])
+        if fill % 2:  # data that reaches the device before the commit that refers to it
+            batch = self.volume.take_batch()
+            assert batch is not None
+            batch.execute()
+            self.volume.end_batch(batch)
 
     def _write(self, file: int, block: int, count: int, fill: int) -> None:
         volume, number = self.volume, OBJECT_FIRST + file
@@ -139,13 +149,18 @@ class Harness:
 
     def commit(self) -> None:
         self.volume.commit()
+        self._note_commit()
+
+    def _note_commit(self) -> None:
         self.committed = dict(self.content)
+        self.history[self.volume.durable_seq] = dict(self.content)
+        self.depth = min(2, self.depth + 1)
 
     def keep(self) -> None:
         cut = self.volume.commit(None, verbs.checkpoint_request(self.volume, verbs.Note()))
         assert cut.kept is not None
         self.kept[cut.kept.number] = dict(self.content)
-        self.committed = dict(self.content)
+        self._note_commit()
 
     def rollback(self, choice: int, discard: bool) -> None:
         states = self.volume.states.listed()
@@ -156,7 +171,7 @@ class Harness:
         if cut.sealed is not None:
             self.kept[cut.sealed.number] = dict(self.content)
         self.content = dict(self.kept[target.number])
-        self.committed = dict(self.content)
+        self._note_commit()
 
     def delete(self, choice: int) -> None:
         states = self.volume.states.listed()
@@ -173,7 +188,54 @@ class Harness:
         before = self.volume.commit_count
         verbs.reclaim_all(self.volume)
         if self.volume.commit_count > before:
-            self.committed = dict(self.content)
+            self._note_reclaim(before)
+
+    def _note_reclaim(self, before: int) -> None:
+        """None of the commits of a reclaim changes what the working state shows."""
+        durable = self.volume.durable_seq
+        for seq in range(durable - (self.volume.commit_count - before) + 1, durable + 1):
+            self.history[seq] = dict(self.content)
+        self.committed = dict(self.content)
+        self.depth = min(2, self.depth + self.volume.commit_count - before)
+
+    def reclaim_slowly(self, file: int, block: int, fill: int) -> None:
+        """A reclaim job with writes and a commit going on between its steps."""
+        job = next_job(self.volume)
+        if job is None:
+            return
+        request = job.prepare()
+        hidden = None
+        if request is not None:
+            hidden = self.volume.commit(None, request).kept
+            self._note_commit()
+        job.begin(hidden)
+        for index in range(3):
+            self.write(file, block + index * 4, 2, fill)
+            self.remove(file, block + index * 3 + 1)
+        self.commit()
+        while not self.volume.run(job.step):
+            pass
+        self.write(file, block, 3, fill)
+        self.volume.run(job.apply)
+        self.commit()
+
+    def fall_back(self, steps: int) -> None:
+        """The newest records do not verify: the commit before them is what opening finds, whole."""
+        ring = read_ring(self.device, self.volume.superblock.format_uuid)
+        records = ring.records
+        chain = [records[0]]
+        while (parent := chain[-1].parent_seq) and len(chain) < 3:
+            older = [record for record in records if record.seq == parent]
+            if not older or older[0].seq not in self.history:
+                break
+            chain.append(older[0])
+        steps = min(steps, len(chain) - 1, self.depth)
+        self.depth -= steps
+        for record in chain[:steps]:
+            for region in range(2):
+                self.device.content[layout.ring_offset(region, record.seq) + 100] ^= 0xFF
+        self.committed = dict(self.history[chain[steps].seq])
+        self.reopen(False)
 
     def reopen(self, clean: bool) -> None:
         """A crash loses what was not committed; closing alone does so too (it commits nothing)."""
@@ -185,6 +247,8 @@ class Harness:
     # ---- checks ----
 
     def check(self) -> None:
+        for segment in self.volume.space.segments.values():
+            segment.cursor = 1  # make every freed block the next to be used
         live = self.reachable(self.volume.working.tree, self.content)
         for state in self.volume.states.all():
             content = self.kept.get(state.number) if state.listed else None
