@@ -29,6 +29,11 @@ class StatusPipe:
     def __init__(self, descriptor: int | None) -> None:
         self._descriptor = descriptor
 
+    @property
+    def waited_for(self) -> bool:
+        """Whether a parent will print what is reported."""
+        return self._descriptor is not None
+
     def report(self, status: int, text: str = "") -> None:
         """Tell the waiting parent; later calls do nothing."""
         descriptor, self._descriptor = self._descriptor, None

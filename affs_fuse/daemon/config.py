@@ -19,6 +19,7 @@ from affs_fuse.daemon.options import (
 )
 from affs_fuse.errors import AffsError, Category
 from affs_fuse.fuse.mount_table import MOUNT_FLAGS, MS_NODEV, MS_NOSUID, MS_RDONLY
+from affs_fuse.protocol import RUNTIME_DIRECTORY
 
 __all__ = ["HELP", "CommandLine", "Environment", "MountConfig", "parse_arguments"]
 
@@ -39,6 +40,7 @@ class Environment:
     runtime_directory: str = ""
     user_id: int = 0
     group_id: int = 0
+    process_id: int = 0
 
     @classmethod
     def capture(cls, variables: Mapping[str, str] = os.environ) -> "Environment":
@@ -50,18 +52,28 @@ class Environment:
             runtime_directory=variables.get("XDG_RUNTIME_DIR", ""),
             user_id=os.geteuid(),
             group_id=os.getegid(),
+            process_id=os.getpid(),
         )
 
     @property
     def privileged(self) -> bool:
         return self.user_id == 0
 
+    @property
+    def announcement_directory(self) -> str:
+        """Where clients look for mounts of this user."""
+        if self.privileged:
+            return RUNTIME_DIRECTORY
+        base = self.runtime_directory or f"/run/user/{self.user_id}"
+        return os.path.join(base, "affs")
+
     def control_path(self, volume_uuid: str) -> str:
         """Where the control socket of a volume is, if no option says otherwise."""
-        if self.privileged:
-            return f"/run/affs/{volume_uuid}.sock"
-        base = self.runtime_directory or f"/tmp/affs-{self.user_id}"
-        return f"{base}/affs/{volume_uuid}.sock"
+        return os.path.join(self.announcement_directory, f"{volume_uuid}.sock")
+
+    def announcement_path(self, volume_uuid: str) -> str:
+        """Where the file lies that tells clients of the socket."""
+        return os.path.join(self.announcement_directory, f"{volume_uuid}.json")
 
 
 @dataclass(frozen=True, slots=True)

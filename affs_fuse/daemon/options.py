@@ -90,7 +90,7 @@ def _specs() -> Iterator[OptionSpec]:
                    ("no", "previous")),
         OptionSpec("degraded", Kind.FLAG, "mount though a backend is missing"),
         OptionSpec("takeover", Kind.FLAG, "take the volume from another host's dead owner"),
-        OptionSpec("views", Kind.CHOICE, "who may enter .affs (owner)", ("owner", "all", "off")),
+        OptionSpec("views", Kind.CHOICE, "who may enter .affs (owner)", ("owner", "all")),
         OptionSpec("spin", Kind.CHOICE, "poll briefly for the next request (auto)",
                    ("on", "off", "auto")),
     )

@@ -1,0 +1,124 @@
+"""Every object of a mounted volume, made once and handed to those that need it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from affs_fuse.clock import SYSTEM_CLOCK, system_entropy
+from affs_fuse.control import ControlServer
+from affs_fuse.daemon.config import Environment, MountConfig
+from affs_fuse.errors import AffsError, Category
+from affs_fuse.fuse.invalidation import KernelCaches
+from affs_fuse.fuse.lookup_counts import LookupCounts
+from affs_fuse.fuse.mount import MountRequest, Session
+from affs_fuse.fuse.mount_table import MS_RDONLY
+from affs_fuse.fuse.operations import Operations
+from affs_fuse.posix.namespace import DoorOwner, Namespace
+from affs_fuse.runtime.commands import COMMANDS
+from affs_fuse.runtime.describe import uuid_text
+from affs_fuse.runtime.dispatcher import Dispatcher
+from affs_fuse.runtime.engine import Engine, EngineSettings
+from affs_fuse.runtime.events import EventBus
+from affs_fuse.runtime.policy import Policy
+from affs_fuse.runtime.registry import Registry
+from affs_fuse.runtime.session import Sessions
+from affs_fuse.volume.volume import Volume
+from affs_fuse.volume.working import WorkingState
+
+__all__ = ["Parts", "build_parts", "show_published"]
+
+DOOR_MODES = {"owner": 0o700, "all": 0o755}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Parts:
+    """What the service starts and ends."""
+
+    volume: Volume
+    engine: Engine
+    session: Session
+    control: ControlServer
+
+
+def build_parts(
+    volume: Volume, config: MountConfig, environment: Environment, control_path: str, version: str
+) -> Parts:
+    """control_path: "" for no control socket."""
+    counts = LookupCounts()
+    kernel = KernelCaches(config.directory, counts)
+    events = EventBus(SYSTEM_CLOCK, system_entropy)
+    namespace = Namespace(
+        volume,
+        relatime=config.atime,
+        referenced=counts.__contains__,
+        door=DoorOwner(environment.user_id, environment.group_id, DOOR_MODES[config.views]),
+    )
+    engine = Engine(
+        volume,
+        namespace,
+        events,
+        kernel,
+        EngineSettings(
+            commit_interval_s=config.commit_interval_s,
+            dirty_bytes=config.dirty_bytes,
+            backends=(config.volume,),
+            version=version,
+        ),
+    )
+    operations = Operations(engine, namespace, kernel, counts, control_path)
+    session = Session(
+        operations,
+        _mount_request(volume, config, environment),
+        spin=config.spin,
+        monotonic=SYSTEM_CLOCK.monotonic,
+    )
+    dispatcher = Dispatcher(
+        engine=engine,
+        registry=Registry(COMMANDS),
+        events=events,
+        sessions=Sessions(Policy(environment.user_id), SYSTEM_CLOCK, system_entropy),
+        clock=SYSTEM_CLOCK,
+        entropy=system_entropy,
+    )
+    about = {
+        "uuid": uuid_text(volume.uuid), "label": volume.label, "mountpoint": config.directory,
+    }
+    return Parts(volume, engine, session, ControlServer(dispatcher, about))
+
+
+def _mount_request(
+    volume: Volume, config: MountConfig, environment: Environment
+) -> MountRequest:
+    privileged = environment.privileged
+    allow_other = config.allow_other
+    if allow_other is None:
+        allow_other = privileged and not config.allow_root
+    return MountRequest(
+        source=config.fsname or config.volume,
+        directory=config.directory,
+        flags=config.mount_flags | (MS_RDONLY if volume.read_only else 0),
+        words=("ro",) if volume.read_only else (),
+        allow_other=allow_other,
+        allow_root=config.allow_root,
+        auto_unmount=config.auto_unmount,
+        privileged=privileged,
+        user_id=environment.user_id,
+        group_id=environment.group_id,
+    )
+
+
+def show_published(volume: Volume) -> None:
+    """Make the published state what a read-only volume shows. Errors: state.none_published."""
+    assert volume.read_only, "the published state itself never changes"
+    state = volume.states.resolve("published")
+    volume.working = WorkingState(
+        volume.open_state(state), state.number, state.seq, state.object_count
+    )
+
+
+def check_source(path: str) -> None:
+    """That there is something to open. Errors: volume.not_found."""
+    if not Path(path).exists():
+        raise AffsError(
+            "volume.not_found", Category.NOT_FOUND, f"there is no volume at {path}",
+            hint="mkfs.affs --size SIZE makes one",
+        )
