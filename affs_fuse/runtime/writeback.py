@@ -90,6 +90,7 @@ class Writeback:
             self._namespace.dirty_bytes + self._volume.waiting_bytes > bytes_left
             and not self._volume.read_only
         ):
+            await self._prepare_room()
             await self._loader.run(self._namespace.flush_some, PIECE_BYTES)
             batch = self._volume.take_batch(PIECE_BYTES)
             if batch is None:
@@ -104,6 +105,15 @@ class Writeback:
                 self._written += size
                 self._move_on()
                 self._volume.end_batch(batch)
+
+    async def _prepare_room(self) -> None:
+        """Have the host set room aside before placing data needs it: that would be on the loop."""
+        preparation = self._volume.begin_prepare()
+        if preparation is None:
+            return
+        with trio.CancelScope(shield=True):
+            await self._workers.write(preparation.execute)
+        self._volume.end_prepare(preparation)
 
     def _move_on(self) -> None:
         self._progress.set()

@@ -1,4 +1,5 @@
-"""Loading what an operation missed: a node, or data blocks. Made by Volume.begin_load."""
+"""What workers do for the engine beside writing: loading what an operation missed (a node, or data
+blocks), and setting room aside on the host. Made by Volume.begin_load and Volume.begin_prepare."""
 
 from dataclasses import dataclass
 
@@ -8,9 +9,10 @@ from affs_fuse.core.tree import NodeCache, NodeMissing
 from affs_fuse.device.device import Device, device_error
 from affs_fuse.errors import AffsError, Category
 from affs_fuse.volume.data import ReadPlan
+from affs_fuse.volume.layout import Geometry
 from affs_fuse.volume.missing import DataMissing
 
-__all__ = ["Load"]
+__all__ = ["Load", "Preparation"]
 
 
 @dataclass(slots=True, eq=False)
@@ -71,3 +73,18 @@ class Load:
                 hint="run fsck.affs on the unmounted volume; affsctl rollback may lead around it",
                 details={"offset": self.offset, "birth": pointer.birth, "reason": error.reason},
             ) from error
+
+
+@dataclass(slots=True, eq=False)
+class Preparation:
+    """One place to be set aside on the host; execute() in a worker, then Volume.end_prepare."""
+
+    device: Device
+    place: int
+    geometry: Geometry
+    done: bool = False
+
+    def execute(self) -> None:
+        """In a worker: fallocate the place, which may take long on a slow host."""
+        offset = self.geometry.place_offset(self.place)
+        self.done = self.device.allocate(offset, self.geometry.segment_size).ok

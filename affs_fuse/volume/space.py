@@ -36,6 +36,9 @@ Run = tuple[int, int, int]
 SpaceClass = int
 CLASS_SYSTEM, CLASS_METADATA, CLASS_DATA = range(3)
 
+PREPARED_PLACES = 4
+"""Places that the host sets aside in advance, so that allocating does not wait for it."""
+
 
 def class_of(intent: int) -> SpaceClass:
     if intent == INTENT_SYSTEM:
@@ -98,6 +101,7 @@ class Space:
         self._places = bytearray((place_count + 7) // 8)
         self._numbers: dict[int, int] = {}  # place -> segment number
         self._free_places = place_count
+        self._prepared: list[int] = []
         self._free = [0, 0, 0]
         self._held = 0
         self._used = 0
@@ -181,6 +185,8 @@ class Space:
         self._numbers[segment.place] = segment.number
         bitmap.set_range(self._places, segment.place, 1)
         self._free_places -= 1
+        if segment.place in self._prepared:
+            self._prepared.remove(segment.place)
         space_class = class_of(segment.intent)
         free = self.capacity(segment.intent) - segment.used - segment.held_count
         self._free[space_class] += free
@@ -199,10 +205,11 @@ class Space:
         }[class_of(intent)]
         if self._free_places <= keep:
             return None
-        found = bitmap.find(self._places, None, 0, 1, 1, self.place_count)
-        assert found is not None
-        place = found[0]
-        self._prepare(place)
+        if self._prepared:
+            place = self._prepared.pop(0)
+        else:
+            place = self._lowest_free_place()
+            self._prepare(place)
         number = place if place not in self.segments else self._lowest_number()
         bits = bytearray(self.geometry.segment_blocks // 8)
         bits[0] = 1
@@ -212,6 +219,30 @@ class Space:
         self.changed.add(number)
         self.new_segments.append(segment)
         return segment
+
+    def place_to_prepare(self) -> int | None:
+        """A free place that the host has not set aside yet, if there are too few that it has."""
+        if len(self._prepared) >= PREPARED_PLACES or self._free_places <= len(self._prepared):
+            return None
+        for place in self._prepared:
+            bitmap.set_range(self._places, place, 1)
+        found = self._lowest_free_place()
+        for place in self._prepared:
+            bitmap.clear_range(self._places, place, 1)
+        return found
+
+    def note_prepared(self, place: int) -> None:
+        """The host has set this place aside; it is among the next to be used, if it is still
+        free.
+        """
+        taken = bitmap.count(self._places, place, 1)
+        if not taken and place not in self._prepared:
+            self._prepared.append(place)
+
+    def _lowest_free_place(self) -> int:
+        found = bitmap.find(self._places, None, 0, 1, 1, self.place_count)
+        assert found is not None, "asked for with no place free"
+        return found[0]
 
     def _lowest_number(self) -> int:
         number = 0

@@ -37,7 +37,7 @@ from affs_fuse.volume.commit import (
     make_cut,
 )
 from affs_fuse.volume.data import DataStore, Placed, ReadPlan, WriteBatch
-from affs_fuse.volume.loading import Load
+from affs_fuse.volume.loading import Load, Preparation
 from affs_fuse.volume.missing import BlockRead, DataMissing
 from affs_fuse.volume.opening import OpenOptions, Parts, open_parts
 from affs_fuse.volume.reserve import ReservePolicy, RoomKind
@@ -209,8 +209,9 @@ class Volume:
         self.cache.trim()
 
     def begin_reading(self) -> object:
-        """Somebody reads trees as they are now, over many loads: what is freed from here on is not used
-        again until end_reading() gets what this gives. (A kept state is held by hold() instead.)"""
+        """Somebody reads trees as they are now, over many loads: what is freed from here on is not
+        used again until end_reading() gets what this gives. (A kept state is held by hold()
+        instead.)"""
         reader = object()
         self._readers[id(reader)] = self.space.cut_count
         return reader
@@ -312,6 +313,18 @@ class Volume:
         except AffsError as error:
             self.fail(error.message)
             raise
+
+    def begin_prepare(self) -> Preparation | None:
+        """Room that the host should set aside before it is needed; execute() it in a worker."""
+        place = None if self.read_only else self.space.place_to_prepare()
+        if place is None:
+            return None
+        return Preparation(self.device, place, self.geometry)
+
+    def end_prepare(self, preparation: Preparation) -> None:
+        """After its execute(). A host without room says so when a segment is needed, not here."""
+        if preparation.done:
+            self.space.note_prepared(preparation.place)
 
     def _dirty_nodes(self) -> int:
         abandoned = self._abandoned.tree.dirty_count if self._abandoned is not None else 0

@@ -179,3 +179,19 @@ def test_mkfs_refuses_what_cannot_be(options: MkfsOptions, code: str) -> None:
         format_device(device, options)
     assert caught.value.code == code
     assert not any(device.content)
+
+
+def test_places_prepared_in_advance_are_used_first() -> None:
+    prepared_late: list[int] = []
+    space = Space(Geometry(20, (64 << 20) >> 12), 62, prepared_late.append)
+    for _ in range(4):
+        place = space.place_to_prepare()
+        assert place is not None
+        space.note_prepared(place)
+    assert space.place_to_prepare() is None
+    for _ in range(4):
+        assert space.new_segment(INTENT_SMALL, 1) is not None
+    assert prepared_late == []
+    assert {segment.place for segment in space.segments.values()} == {0, 1, 2, 3}
+    assert space.new_segment(INTENT_SMALL, 1) is not None
+    assert prepared_late == [4]
