@@ -75,9 +75,9 @@ static int text_ok(const uint8_t *text, size_t length, size_t size)
 /* Do the last place and both header regions lie on the device? */
 static int places_ok(const affs_superblock *block)
 {
-    uint64_t size = (uint64_t)1 << block->segment_shift;
-    uint64_t first_count = FIRST_STRETCH / size;
-    uint64_t end;
+    const unsigned shift = (unsigned)block->segment_shift - AFFS_BLOCK_SHIFT;
+    const uint64_t first_count = FIRST_STRETCH >> block->segment_shift;
+    const uint64_t others_at = (AFFS_REGION_SECOND_OFFSET + AFFS_REGION_SIZE) / AFFS_BLOCK_SIZE;
     if (block->place_count == 0 || block->place_count > PLACE_MAX)
         return 0;
     if (block->device_blocks < AFFS_VOLUME_SIZE_MIN / AFFS_BLOCK_SIZE ||
@@ -85,12 +85,8 @@ static int places_ok(const affs_superblock *block)
         return 0;
     if (block->place_count <= first_count)
         return 1; /* they end before the second region, which the smallest device has */
-    /* Counted in segments, not bytes: no product can overflow. */
-    end = block->device_blocks >> (block->segment_shift - AFFS_BLOCK_SHIFT);
-    if (block->place_count - first_count > end)
-        return 0;
-    return ((block->place_count - first_count) << (block->segment_shift - AFFS_BLOCK_SHIFT)) <=
-           block->device_blocks - (AFFS_REGION_SECOND_OFFSET + AFFS_REGION_SIZE) / AFFS_BLOCK_SIZE;
+    /* Below 2^40 places of at most 2^18 blocks: the product fits. */
+    return ((block->place_count - first_count) << shift) <= block->device_blocks - others_at;
 }
 
 static int superblock_ok(const affs_superblock *block)
