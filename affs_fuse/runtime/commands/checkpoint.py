@@ -34,7 +34,7 @@ CHECKPOINT = Command(
     options=Options,
     run=_run,
     result=Schema(Shape.DOCUMENT, STATE_FIELDS, headline="Kept as {}."),
-    errors=("state.label_exists",),
+    errors=("state.label_taken",),
     examples=(
         Example("checkpoint -l before-upgrade", "a state to come back to"),
         Example('checkpoint -m "all tests green"', "with a word about why"),
