@@ -1,0 +1,103 @@
+"""Every example in docs/ is run: Python sessions, and the language-neutral ones of AUV and AJIS.
+
+Blocks with the info strings `auv order`, `auv wire`, `auv refuse` and `ajis accept` hold one
+example per line, its two sides parted by ` => `. Any implementation can be tested by them.
+"""
+
+import doctest
+import itertools
+import re
+from pathlib import Path
+
+import pytest
+
+from affs_fuse import auv
+
+ROOT = Path(__file__).resolve().parent.parent
+DOCS = ROOT / "docs"
+BLOCK = re.compile(r"^```([a-z]+ [a-z]+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def blocks(page: str, kind: str) -> list[str]:
+    """The lines of all blocks of one kind in a page of docs/specs."""
+    found = BLOCK.findall((DOCS / "specs" / page).read_text())
+    return [line for name, body in found if name == kind for line in body.splitlines() if line]
+
+
+def examples(page: str, kind: str) -> list[tuple[str, str]]:
+    parts = [line.rpartition("=> ") for line in blocks(page, kind)]
+    assert all(arrow for _, arrow, _ in parts)
+    return [(left.removesuffix(" "), right) for left, _, right in parts]
+
+
+PAGES = sorted(
+    str(path.relative_to(DOCS)) for path in DOCS.rglob("*.md") if ">>> " in path.read_text()
+)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_python_sessions(page: str) -> None:
+    text = (DOCS / page).read_text().replace("```", "")
+    test = doctest.DocTestParser().get_doctest(text, {}, page, page, 0)
+    assert test.examples
+    output: list[str] = []
+    doctest.DocTestRunner(optionflags=doctest.ELLIPSIS).run(test, out=output.append)
+    assert not output, "".join(output)
+
+
+def test_every_page_with_examples_is_seen() -> None:
+    assert {"auv.md", "specs/AUV.md", "specs/AJIS.md", "specs/ControlProtocol.md"} <= set(PAGES)
+
+
+@pytest.mark.parametrize(("text", "canonical"), examples("AJIS.md", "ajis accept"))
+def test_ajis_examples(text: str, canonical: str) -> None:
+    if canonical.startswith("refused "):
+        with pytest.raises(auv.TextError) as caught:
+            auv.parse(text)
+        assert caught.value.reason == canonical.removeprefix("refused ")
+    else:
+        assert auv.format_canonical(auv.parse(text)) == canonical
+        assert auv.format_canonical(auv.parse(canonical)) == canonical
+
+
+@pytest.mark.parametrize(("text", "image"), examples("AUV.md", "auv wire"))
+def test_wire_examples(text: str, image: str) -> None:
+    value = auv.parse(text)
+    assert auv.encode_canonical(value).hex(" ") == image
+    assert auv.equal(auv.decode(bytes.fromhex(image)), value)
+
+
+@pytest.mark.parametrize(("image", "refusal"), examples("AUV.md", "auv refuse"))
+def test_refused_wire_examples(image: str, refusal: str) -> None:
+    with pytest.raises(auv.WireError) as caught:
+        auv.decode(bytes.fromhex(image))
+    assert f"{caught.value.reason} {caught.value.offset}" == refusal
+
+
+def test_the_order_example() -> None:
+    lines = blocks("AUV.md", "auv order")
+    assert len(lines) > 20
+    for low, high in itertools.combinations([auv.parse(line) for line in lines], 2):
+        assert auv.compare(low, high) == -1
+
+
+@pytest.mark.parametrize("page", ["AUV.md", "AJIS.md", "ControlProtocol.md", "Errors.md"])
+def test_each_specification_has_a_version_and_a_rule_for_change(page: str) -> None:
+    text = (DOCS / "specs" / page).read_text()
+    version = re.search(r"^(?:Format v|V)ersion \*\*(\d+)\*\*\.$", text, re.MULTILINE)
+    assert version is not None
+    assert "**Rule for change.**" in text
+    assert re.search(rf"^\| {version.group(1)} \| ", text.rpartition("## Changes")[2], re.MULTILINE)
+
+
+def test_the_reasons_in_the_tables_are_those_of_the_code() -> None:
+    source = "".join(path.read_text() for path in (ROOT / "affs_fuse/auv").glob("*.py"))
+    used = set(re.findall(r"""(?:[fF]ault|WireError|TextError)\(\s*"([a-z_]+)"[,)]""", source))
+    used |= {"string_size", "key_size"}
+    listed = set()
+    for page in ("AUV.md", "AJIS.md"):
+        text = (DOCS / "specs" / page).read_text()
+        section = text.partition("| Reason |")[2].partition("\n\n")[0]
+        for row in section.splitlines()[2:]:
+            listed |= set(re.findall("`([a-z_]+)`", row.split("|")[1]))
+    assert listed == used
