@@ -146,6 +146,7 @@ class NamespaceCheck:
                 check.take(item)
             check.finish()
         self._check_reachable(self._model.directories)
+        self._check_orphans(self._model.orphans)
 
     def _check_difference(self, before: Pointer, root: Pointer) -> None:
         old, new = self._differing_leaves(before, root)
@@ -165,6 +166,7 @@ class NamespaceCheck:
         for number in sorted(touched):
             self._check_object(number)
         self._check_reachable(touched & self._model.directories.keys())
+        self._check_orphans(touched & self._model.orphans)
 
     def _check_object(self, number: int) -> None:
         items = list(self._nodes.range(self._state.root, (number, 0, 0), (number + 1, 0, 0)))
@@ -362,6 +364,16 @@ class NamespaceCheck:
             else:
                 self._complain(
                     "verify.unreachable", f"directory {number} does not lie below the root", 0
+                )
+
+    def _check_orphans(self, numbers: Iterable[int]) -> None:
+        """Is every object in the list of orphans there?"""
+        for number in sorted(numbers):
+            bounds = (number, ITEM_INODE, 0), (number, ITEM_INODE, 1)
+            if next(self._nodes.range(self._state.root, *bounds), None) is None:
+                self._complain(
+                    "verify.orphan", f"the list of orphans has object {number}, which is not there",
+                    0,
                 )
 
     # ---- blocks that are in use ----
