@@ -264,18 +264,20 @@ class Connection:
     async def _answer(self, answer: Answer | Failure) -> None:
         try:
             await self._put(answer)
-        except AuvError as error:
-            _log.error("a command answered what is no value: %s", error.message)
-            problem = AffsError(
-                "runtime.internal", Category.INTERNAL, "the answer cannot be written as a value"
-            )
-            await self._put(Failure(answer.id, problem.to_auv()))
         except AffsError as error:
             await self._put(Failure(answer.id, error.to_auv()))
 
     async def _put(self, message: ServerMessage) -> None:
-        """AffsError when the message cannot be sent as it is; it then counts as not sent."""
-        await self._outbox.put(self._protocol.send(message))
+        """AffsError when the message cannot be sent as it is: it is too large, or (internal) what a
+        command gave is no value. It then counts as not sent."""
+        try:
+            frame = self._protocol.send(message)
+        except AuvError as error:
+            _log.error("a command gave what is no value: %s", error.message)
+            raise AffsError(
+                "runtime.internal", Category.INTERNAL, "the answer cannot be written as a value"
+            ) from error
+        await self._outbox.put(frame)
 
     async def _write(self, connection_scope: trio.CancelScope) -> None:
         """Until the client takes no more; the connection ends with it."""

@@ -4,7 +4,9 @@ The credentials are the kernel's word: uid, gid and groups of the process that c
 The pid may belong to another process by now and decides nothing.
 """
 
+import ctypes
 import errno
+import os
 import pwd
 import socket
 import struct
@@ -20,10 +22,10 @@ SO_PEERGROUPS = 59
 """asm-generic/socket.h; the socket module does not name it. (parisc and sparc number theirs
 differently.)"""
 
-GROUPS_MAX = 65_536
-"""NGROUPS_MAX of Linux."""
+_BUFFER_BYTES_MAX = 1024
+"""What Python's getsockopt takes: 256 groups. Linux allows 65,536; beyond this, libc is asked."""
 
-_GROUPS_EXPECTED = 64
+_LIBC = ctypes.CDLL(None, use_errno=True)
 _UCRED = struct.Struct("=iII")
 _GID_BYTES = 4
 
@@ -41,18 +43,30 @@ def peer_identity(connected: _Socket) -> Identity:
 
 def _groups(connected: _Socket) -> tuple[int, ...]:
     """Supplementary groups; none where the kernel is older than 4.13."""
-    size = _GROUPS_EXPECTED * _GID_BYTES
+    try:
+        data = connected.getsockopt(socket.SOL_SOCKET, SO_PEERGROUPS, _BUFFER_BYTES_MAX)
+    except OSError as error:
+        if error.errno == errno.ENOPROTOOPT:
+            return ()
+        if error.errno != errno.ERANGE:
+            raise
+        data = _many_groups(connected.fileno())
+    return struct.unpack(f"={len(data) // _GID_BYTES}I", data)
+
+
+def _many_groups(handle: int) -> bytes:
+    """However many there are: the kernel says how much room it wants when it gets too little."""
+    size = ctypes.c_uint32(_BUFFER_BYTES_MAX)
     while True:
-        try:
-            data = connected.getsockopt(socket.SOL_SOCKET, SO_PEERGROUPS, size)
-        except OSError as error:
-            if error.errno == errno.ENOPROTOOPT:
-                return ()
-            if error.errno != errno.ERANGE or size >= GROUPS_MAX * _GID_BYTES:
-                raise
-            size *= 4
-            continue
-        return struct.unpack(f"={len(data) // _GID_BYTES}I", data)
+        buffer = ctypes.create_string_buffer(size.value)
+        offered = size.value
+        if not _LIBC.getsockopt(
+            handle, socket.SOL_SOCKET, SO_PEERGROUPS, buffer, ctypes.byref(size)
+        ):
+            return buffer.raw[: size.value]
+        number = ctypes.get_errno()
+        if number != errno.ERANGE or size.value <= offered:
+            raise OSError(number, os.strerror(number))
 
 
 def user_name(uid: int) -> str:

@@ -68,7 +68,7 @@ class IdempotencyMemory:
             self._same(key, kept.fingerprint, fingerprint)
             repeated()
             if kept.error is not None:
-                raise kept.error
+                raise kept.error.with_traceback(None)
             return kept.value
         done = trio.Event()
         self._running[memory_key] = (fingerprint, done)

@@ -1,0 +1,337 @@
+"""An engine in memory for tests of what lies above it: a dict of paths, states as copies of it.
+
+It keeps the promises of ports.py that tests of the command surface can see; what a volume does is
+tested on the real engine.
+"""
+
+from collections.abc import AsyncGenerator
+from typing import Any
+
+import trio
+
+from affs_fuse.auv import check
+from affs_fuse.clock import Clock
+from affs_fuse.errors import AffsError, Category
+from affs_fuse.protocol import Answer, Failure, Request
+from affs_fuse.runtime.commands import COMMANDS
+from affs_fuse.runtime.dispatcher import Dispatcher
+from affs_fuse.runtime.events import EventBus
+from affs_fuse.runtime.policy import Identity, Policy
+from affs_fuse.runtime.registry import Registry
+from affs_fuse.runtime.session import Session, Sessions
+
+EPOCH_NS = 1_700_000_000 * 10**9
+
+
+class Ticking:
+    """A clock that moves a millisecond each time it is read, and chance that counts."""
+
+    def __init__(self) -> None:
+        self.ticks = 0
+        self.draws = 0
+
+    def now_ns(self) -> int:
+        self.ticks += 1
+        return EPOCH_NS + self.ticks * 1_000_000
+
+    def entropy(self, length: int) -> bytes:
+        self.draws += 1
+        return self.draws.to_bytes(length, "big")
+
+
+class FakeEngine:
+    """files: the working state, path to content. gate: when it is there, verbs wait for it before
+    they act."""
+
+    def __init__(self) -> None:
+        self.files: dict[str, bytes] = {}
+        self.kept: list[dict[str, Any]] = []
+        self.contents: dict[str, dict[str, bytes]] = {}
+        self.log: list[dict[str, Any]] = []
+        self.seq = 1
+        self.clean_files: dict[str, bytes] = {}
+        self.aside: str | None = None
+        self.calls: list[str] = []
+        self.gate: trio.Event | None = None
+        self.failure: Exception | None = None
+
+    async def _verb(self, name: str) -> None:
+        self.calls.append(name)
+        if self.gate is not None:
+            await self.gate.wait()
+        if self.failure is not None:
+            raise self.failure
+
+    async def status(self) -> dict[str, Any]:
+        published = [state for state in self.kept if state["published"]]
+        return {
+            "uuid": "0d9bcd56-5cda-4bd4-9e0b-3cbb0f3f7d4f",
+            "label": "fake",
+            "mount": "/mnt/fake",
+            "backends": ["/srv/fake.affs"],
+            "read_only": False,
+            "read_only_reason": "",
+            "seq": self.seq,
+            "commit_time_ns": EPOCH_NS,
+            "dirty": self.files != self.clean_files,
+            "dirty_bytes": 0,
+            "published": published[0] if published else None,
+            "base": None,
+            "states": len(self.kept),
+            "objects": len(self.files),
+            "open_files": 0,
+            "space": await self.space(),
+            "jobs": [],
+            "degraded": False,
+            "uptime_s": 75.5,
+            "started_ns": EPOCH_NS,
+            "version": "0.1.0",
+        }
+
+    async def space(self) -> dict[str, Any]:
+        used = sum(map(len, self.files.values()))
+        return {
+            "total": 1 << 30,
+            "used": used,
+            "free": (1 << 30) - used,
+            "available": (1 << 30) - used - 4096,
+            "live": used,
+            "kept": 0,
+            "reclaimable": 0,
+            "reserved": 4096,
+            "objects": len(self.files),
+            "objects_free": 1 << 20,
+        }
+
+    async def commit(self, message: str) -> dict[str, Any]:
+        await self._verb("commit")
+        changed = self.files != self.clean_files
+        if changed:
+            self._cut()
+        return {"seq": self.seq, "time_ns": EPOCH_NS + self.seq, "changed": changed}
+
+    def _cut(self) -> None:
+        self.seq += 1
+        self.clean_files = dict(self.files)
+
+    def _keep(self, label: str, message: str, author: str, flags: list[str]) -> dict[str, Any]:
+        self._cut()
+        number = len(self.kept) + 1
+        state = {
+            "id": f"{0xA0000000 + number:08x}" + "0" * 24,
+            "number": number,
+            "seq": self.seq,
+            "label": label,
+            "author": author,
+            "message": message,
+            "time_ns": EPOCH_NS + self.seq,
+            "parent": self.kept[-1]["id"] if self.kept else None,
+            "published": False,
+            "pins": 0,
+            "flags": flags,
+            "objects": len(self.files),
+            "bytes": sum(map(len, self.files.values())),
+        }
+        self.kept.append(state)
+        self.contents[state["id"]] = dict(self.files)
+        return state
+
+    async def checkpoint(self, label: str, message: str, author: str) -> dict[str, Any]:
+        await self._verb("checkpoint")
+        if label and any(state["label"] == label for state in self.kept):
+            raise AffsError("state.label_exists", Category.EXISTS, f"label {label!r} is in use")
+        return self._keep(label, message, author, [])
+
+    async def states(self, include_hidden: bool = False) -> list[dict[str, Any]]:
+        return list(self.kept)
+
+    async def resolve_state(self, text: str) -> dict[str, Any]:
+        found = [
+            state
+            for state in self.kept
+            if text == state["label"]
+            or (len(text) >= 4 and state["id"].startswith(text))
+            or (text == "published" and state["published"])
+            or text == f"#{state['seq']}"
+        ]
+        if text == "@":
+            found = self.kept[-1:]
+        if not found:
+            raise AffsError("state.not_found", Category.NOT_FOUND, f"no state {text!r}")
+        if len(found) > 1:
+            ids = [state["id"] for state in found]
+            raise AffsError("state.ambiguous", Category.CONFLICT, text, details={"candidates": ids})
+        return found[0]
+
+    async def publish(self, state: str | None, message: str, author: str) -> dict[str, Any]:
+        await self._verb("publish")
+        target = (
+            self._keep("", message, author, [])
+            if state is None
+            else await self.resolve_state(state)
+        )
+        previous = next((one["id"] for one in self.kept if one["published"]), None)
+        for one in self.kept:
+            one["published"] = one is target
+        return {**target, "previous": previous}
+
+    async def rollback(
+        self,
+        state: str | None,
+        *,
+        undo: bool = False,
+        discard: bool = False,
+        dry_run: bool = False,
+        force: bool = False,
+        author: str = "",
+    ) -> dict[str, Any]:
+        await self._verb("plan" if dry_run else "rollback")
+        if undo:
+            if self.aside is None:
+                raise AffsError("state.none_aside", Category.NOT_FOUND, "nothing to undo")
+            state = self.aside
+        target = await self.resolve_state(state or "published")
+        there = self.contents[target["id"]]
+        counts = {
+            "added": len(there.keys() - self.files.keys()),
+            "removed": len(self.files.keys() - there.keys()),
+            "changed": sum(there[k] != v for k, v in self.files.items() if k in there),
+            "renamed": 0,
+        }
+        if dry_run:
+            seq = self.seq if self.files == self.clean_files else self.seq + 1
+            shown = {"target": target, "seq": seq, **counts, "bytes": 0, "changes": []}
+            return {**shown, "open_files": [], "mounts_below": []}
+        aside = None
+        if not discard and any(counts.values()):
+            aside = self._keep("", "put aside by a rollback", author, ["automatic"])
+            self.aside = aside["id"]
+        self.files = dict(there)
+        self._cut()
+        return {"target": target, "abandoned": aside, "seq": self.seq, **counts, "stale_handles": 0}
+
+    async def diff(
+        self, a: str | None, b: str | None, limit: int | None
+    ) -> AsyncGenerator[dict[str, Any], None]:
+        before = await self._content(a or "published")
+        after = await self._content(b or "working")
+        count = 0
+        for path in sorted(before.keys() | after.keys()):
+            old, new = before.get(path), after.get(path)
+            if old == new:
+                continue
+            if count == limit:
+                return
+            count += 1
+            kind = "added" if old is None else "removed" if new is None else "changed"
+            growth = len(new or b"") - len(old or b"")
+            yield {"kind": kind, "path": path, "what": ["data"], "bytes": growth, "type": "file"}
+            await trio.lowlevel.checkpoint()
+
+    async def _content(self, text: str) -> dict[str, bytes]:
+        if text == "working":
+            return self.files
+        if text == "published" and not any(state["published"] for state in self.kept):
+            return {}
+        return self.contents[(await self.resolve_state(text))["id"]]
+
+    async def delete_state(self, state: str) -> dict[str, Any]:
+        await self._verb("delete")
+        found = await self.resolve_state(state)
+        self.kept.remove(found)
+        return {"state": found, "freed_bytes": found["bytes"], "waits_for": []}
+
+    async def pin(self, state: str) -> dict[str, Any]:
+        await self._verb("pin")
+        found = await self.resolve_state(state)
+        found["pins"] += 1
+        return dict(found)
+
+    async def unpin(self, state: str) -> dict[str, Any]:
+        await self._verb("unpin")
+        found = await self.resolve_state(state)
+        if not found["pins"]:
+            raise AffsError("state.not_pinned", Category.CONFLICT, "it is not pinned")
+        found["pins"] -= 1
+        return dict(found)
+
+    async def operations(self, limit: int) -> list[dict[str, Any]]:
+        return self.log[-limit:]
+
+    async def record_operation(self, entry: dict[str, Any]) -> None:
+        self.log.append({**entry, "number": len(self.log) + 1, "seq": self.seq})
+
+
+class Recorder:
+    """A Reply that keeps what it is given. room: items until it blocks, None for no end."""
+
+    def __init__(self, room: int | None = None) -> None:
+        self.items: list[Any] = []
+        self.events: list[Any] = []
+        self.steps: list[Any] = []
+        self.room = room
+
+    async def item(self, value: Any) -> None:
+        if self.room is not None and len(self.items) >= self.room:
+            await trio.sleep_forever()
+        self.items.append(value)
+
+    async def progress(self, done: int, total: int | None, unit: str, note: str = "") -> None:
+        self.steps.append((done, total, unit, note))
+
+    async def event(self, event: dict[str, Any]) -> None:
+        self.events.append(event)
+
+
+class FakeRuntime:
+    """Everything between a connection and the engine, over a FakeEngine. The owner of the mount is
+    uid 1000."""
+
+    def __init__(self) -> None:
+        self.time = Ticking()
+        clock = Clock(now_ns=self.time.now_ns)
+        self.engine = FakeEngine()
+        self.registry = Registry(COMMANDS)
+        self.events = EventBus(clock, self.time.entropy)
+        self.sessions = Sessions(Policy(owner_uid=1000), clock, self.time.entropy)
+        self.dispatcher = Dispatcher(
+            engine=self.engine,
+            registry=self.registry,
+            events=self.events,
+            sessions=self.sessions,
+            clock=clock,
+            entropy=self.time.entropy,
+        )
+
+
+OWNER = Identity(uid=1000, gid=1000, user="ann")
+OTHER = Identity(uid=2000, gid=2000, user="bob")
+
+
+class Desk:
+    """A session at a runtime, which asks and gets."""
+
+    def __init__(self, runtime: FakeRuntime, identity: Identity = OWNER) -> None:
+        self.runtime = runtime
+        self.session: Session = runtime.sessions.open(identity, "test")
+        self.reply = Recorder()
+        self._next_id = 0
+
+    async def send(self, line: str | None = None, **fields: Any) -> Answer | Failure:
+        self._next_id += 1
+        request = Request(id=self._next_id, line=line, **fields)
+        running = self.runtime.dispatcher.admit(self.session, request)
+        answer = await self.runtime.dispatcher.serve(running, self.reply)
+        assert answer.id == request.id
+        check(answer.to_auv())
+        return answer
+
+    async def ok(self, line: str | None = None, **fields: Any) -> Any:
+        answer = await self.send(line, **fields)
+        assert isinstance(answer, Answer), answer
+        return answer.ok
+
+    async def error(self, line: str | None = None, **fields: Any) -> dict[str, Any]:
+        answer = await self.send(line, **fields)
+        assert isinstance(answer, Failure), answer
+        return answer.error
