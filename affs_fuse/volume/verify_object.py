@@ -62,6 +62,7 @@ class ObjectCheck:
     parent: int = 0
     entries: int = 0
     subdirectories: int = 0
+    extents: int = 0
     blocks: int = 0
     data_end: int = 0
     target_length: int | None = None
@@ -119,6 +120,7 @@ class ObjectCheck:
             self.complain(
                 "verify.extent_overlap", f"the data at byte {offset} lies over other data"
             )
+        self.extents += 1
         self.blocks += extent.blocks
         self.data_end = offset + (extent.blocks << BLOCK_SHIFT)
         size = self.inode.size if self.inode is not None else 0
@@ -144,6 +146,8 @@ class ObjectCheck:
             yield "verify.kind", "file data under what is no regular file"
         if kind != stat.S_IFDIR and self.entries:
             yield "verify.kind", "directory entries under what is no directory"
+        if self.inline_length and self.extents:
+            yield "verify.kind", "data both inline and in extents"
         if (kind == stat.S_IFLNK) != (self.target_length is not None):
             yield "verify.kind", "a symbolic link without target, or a target without link"
         if inode.nlink == 0 and not self.orphan:

@@ -2,6 +2,7 @@
 
 import os
 import random
+import re
 import stat
 import struct
 from pathlib import Path
@@ -13,7 +14,7 @@ from affs_fuse.core.checksum import name_hash as core_name_hash
 from affs_fuse.posix.attributes import Changes
 from affs_fuse.volume.mkfs import MkfsOptions, make_volume
 from affs_tools.library import Library
-from affs_tools.reader import checksum
+from affs_tools.reader import checksum, structures
 from affs_tools.reader.image import Image, State
 from affs_tools.reader.namespace import Namespace, extract
 from affs_tools.reader.structures import Damage
@@ -175,6 +176,40 @@ def test_a_file_that_is_no_volume_is_told(tmp_path: Path) -> None:
     path.write_bytes(bytes(MIB))
     with pytest.raises(Damage, match="no good superblock"):
         Image(path)
+
+
+def test_a_volume_of_the_future_and_a_short_one_are_told(volume: str) -> None:
+    content = bytearray(Path(volume).read_bytes())
+    Path(volume).write_bytes(content[:-4096])
+    with pytest.raises(Damage, match="shorter than its superblock"):
+        Image(volume)
+    for region in (0, 33 * MIB):
+        block = content[region + 4096 : region + 8192]
+        at = 16 + 8 + 5 * 16 + 16
+        block[at : at + 8] = b"\x01" + bytes(7)
+        block[8:12] = bytes(4)
+        block[8:12] = checksum.crc32c(bytes(block)).to_bytes(4, "little")
+        content[region + 4096 : region + 8192] = block
+    Path(volume).write_bytes(content)
+    with pytest.raises(Damage, match="features that this reader does not know"):
+        Image(volume)
+
+
+def test_structures_are_those_of_the_page() -> None:
+    """Every table of DiskLayout: its size, each row's offset and name."""
+    page = (Path(__file__).resolve().parents[2] / "docs/specs/DiskLayout.md").read_text()
+    tables = re.findall(r"^C structure `affs_(\w+)`, (\d+) bytes:\n\n((?:\|.*\n)+)", page, re.M)
+    assert len(tables) == len(structures.ALL)
+    for name, size, table in tables:
+        structure = structures.ALL[name]
+        assert structure.size == int(size), name
+        offsets, at = {}, 0
+        for field, code in structure.fields:
+            offsets[at] = field
+            at += code.size if isinstance(code, structures.Structure) else struct.calcsize(code)
+        for row in table.splitlines()[2:]:
+            offset, _, _, field = (cell.strip() for cell in row.strip("|").split("|")[:4])
+            assert offsets[int(offset)].startswith(field.rstrip("s")), f"{name}.{field}"
 
 
 def test_checksum_vectors() -> None:

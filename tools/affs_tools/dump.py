@@ -315,7 +315,7 @@ def print_segments(image: Image, printer: Printer, _: argparse.Namespace) -> Non
         intent = INTENTS[record["intent"]] if record["intent"] < len(INTENTS) else "?"
         note = f" header: {escape(header)}" if isinstance(header, str) else ""
         print(
-            f"segment {item.object}: {intent}, place {record['copy_0']['place']},"
+            f"segment {item.object}: {intent}, place {record['copies_0']['place']},"
             f" {record['used_blocks']} blocks used, bits set {bits.get(item.object, '-')},"
             f" birth {record['birth']}{note}"
         )

@@ -102,6 +102,7 @@ class Image:
             if not good:
                 raise Damage("no good superblock: this is no AfFS volume, or both are damaged")
             self.superblock = max(good, key=lambda copy: int(copy["update_counter"]))
+            self._check_superblock()
             records = self.records()
             if not records:
                 raise Damage("no good commit record in either ring")
@@ -109,6 +110,13 @@ class Image:
         except BaseException:
             os.close(self._descriptor)
             raise
+
+    def _check_superblock(self) -> None:
+        features = self.superblock["features_incompatible"]
+        if features:
+            raise Damage(f"the volume uses features that this reader does not know ({features:#x})")
+        if self.size < self.superblock["device_blocks"] * BLOCK:
+            raise Damage("the image is shorter than its superblock says")
 
     def close(self) -> None:
         os.close(self._descriptor)
@@ -208,11 +216,11 @@ class Image:
             for item in self.items(self.commit["space_root"]):
                 if item.type == TYPE_SEGMENT:
                     segment = SEGMENT.decode(item.payload)
-                    if segment["copy_count"] == 0 or segment["copy_0"]["kind"] != 0:
+                    if segment["copy_count"] == 0 or segment["copies_0"]["kind"] != 0:
                         raise Damage(f"segment {item.object}: no plain copy")
-                    if segment["copy_0"]["backend"] != self.superblock["backend_index"]:
+                    if segment["copies_0"]["backend"] != self.superblock["backend_index"]:
                         raise Damage(f"segment {item.object} lies on another backend")
-                    self._places[item.object] = segment["copy_0"]["place"]
+                    self._places[item.object] = segment["copies_0"]["place"]
         return self._places
 
     def locate(self, address: int) -> int:

@@ -9,6 +9,7 @@ import struct
 from typing import Any
 
 __all__ = [
+    "ALL",
     "COMMIT",
     "COPY",
     "ENTRY",
@@ -175,7 +176,7 @@ COPY = Structure(
 SEGMENT = Structure(
     "segment item",
     ("intent", "B"), ("copy_count", "B"), ("reserved", "H"), ("used_blocks", "I"), ("birth", "Q"),
-    ("copy_0", COPY), ("copy_1", COPY),
+    ("copies_0", COPY), ("copies_1", COPY),
 )
 
 STATE = Structure(
@@ -187,3 +188,12 @@ STATE = Structure(
 )
 
 STATE_POINTER = Structure("state pointer item", ("state", "Q"), ("time_ns", "q"))
+
+ALL: dict[str, Structure] = {
+    "header": HEADER, "pointer": POINTER, "key": KEY, "node_header": NODE_HEADER, "slot": SLOT,
+    "entry": ENTRY, "superblock": SUPERBLOCK, "owner": OWNER, "open_segment": OPEN_SEGMENT,
+    "commit": COMMIT, "segment_header": SEGMENT_HEADER, "inode": INODE, "name": NAME,
+    "extent": EXTENT, "xattr": XATTR, "copy": COPY, "segment": SEGMENT, "state": STATE,
+    "state_pointer": STATE_POINTER,
+}
+"""By the names that DiskLayout gives them."""
