@@ -7,6 +7,7 @@ connection has ended every wait raises. Imports neither trio nor anyio.
 """
 
 import socket
+import struct
 from collections import deque
 from collections.abc import Callable, Iterator
 from types import TracebackType
@@ -332,8 +333,10 @@ def _connected(path: str, timeout_s: float) -> socket.socket:
         )
     stream = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        stream.settimeout(timeout_s)
+        # Blocking, so that the kernel waits for room in a full backlog; else it refuses at once.
+        _set_send_timeout(stream, timeout_s)
         stream.connect(path)
+        _set_send_timeout(stream, 0)
     except PermissionError:
         stream.close()
         raise AffsError(
@@ -355,6 +358,13 @@ def _connected(path: str, timeout_s: float) -> socket.socket:
         stream.close()
         raise
     return stream
+
+
+def _set_send_timeout(stream: socket.socket, seconds: float) -> None:
+    """How long connect and send may block; 0: for ever."""
+    whole = int(seconds)
+    value = struct.pack("@ll", whole, int((seconds - whole) * 1e6))
+    stream.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, value)
 
 
 def _closed(problem: str) -> AffsError:

@@ -297,6 +297,38 @@ def test_json_means_the_same(value: object, indent: int | None, ascii_only: bool
     assert auv.equal(json.loads(auv.format_json(value, indent)), value)
 
 
+JSON_PIECES = st.sampled_from(
+    [*'[]{},:" \n-+.eE01', "0", "12", '"a"', '"b":', "true", "null", "\\n", "\\u0041", "[]", "1e5"]
+)
+
+
+def _json_or_none(text: str) -> tuple[bool, object]:
+    """Whether text is JSON that AUV can hold (each key once, numbers that fit), and its value."""
+
+    def members(pairs: list[tuple[str, object]]) -> dict[str, object]:
+        if len(dict(pairs)) != len(pairs):
+            raise ValueError("a key twice")
+        return dict(pairs)
+
+    def constant(word: str) -> float:
+        raise ValueError(f"{word} is no JSON")
+
+    try:
+        value = json.loads(text, object_pairs_hook=members, parse_constant=constant)
+        auv.check(value)
+        return "inf" not in auv.format_canonical(value), value
+    except (ValueError, auv.ValueFault):
+        return False, None
+
+
+@settings(PROFILE, max_examples=3000)
+@given(st.lists(JSON_PIECES, min_size=1, max_size=9).map("".join))
+def test_what_a_json_reader_takes_is_ajis(text: str) -> None:
+    is_json, value = _json_or_none(text)
+    if is_json:
+        assert auv.equal(auv.parse(text), value)
+
+
 @settings(PROFILE, max_examples=400)
 @given(values)
 def test_format_json_is_json(value: object) -> None:

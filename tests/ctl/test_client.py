@@ -333,6 +333,38 @@ def test_a_silent_server_is_not_waited_for_for_ever(serve: Serve) -> None:
     assert caught.value.code == "client.timeout"
 
 
+def test_a_full_backlog_is_waited_for(tmp_path: Path) -> None:
+    path = str(tmp_path / "busy.sock")
+    with socket.socket(socket.AF_UNIX) as listener, contextlib.ExitStack() as held:
+        listener.bind(path)
+        listener.listen(0)
+        first = held.enter_context(socket.socket(socket.AF_UNIX))
+        first.connect(path)
+
+        def accept() -> None:
+            for _ in range(2):
+                stream, _ = listener.accept()
+                held.enter_context(stream)
+            Peer(stream).greet()
+
+        late = threading.Timer(0.2, accept)
+        late.start()
+        Client.connect(path, timeout_s=20).close()
+        late.join(20)
+        assert not late.is_alive()
+
+
+def test_a_backlog_that_stays_full_is_an_error(tmp_path: Path) -> None:
+    path = str(tmp_path / "full.sock")
+    with socket.socket(socket.AF_UNIX) as listener, socket.socket(socket.AF_UNIX) as first:
+        listener.bind(path)
+        listener.listen(0)
+        first.connect(path)
+        with pytest.raises(AffsError) as caught:
+            Client.connect(path, timeout_s=0.1)
+        assert caught.value.code == "client.unreachable"
+
+
 def gone_after_hello(peer: Peer) -> None:
     assert isinstance(peer.next(), Hello)
     gone(peer)
