@@ -189,15 +189,15 @@ int affs_cache_reserve(affs_cache *cache, uint32_t nodes)
 
 /* ---- the hash of clean and frozen nodes ---- */
 
-static size_t bucket_of(const affs_cache *cache, uint64_t address, uint64_t birth, uint8_t space)
+static size_t bucket_of(const affs_cache *cache, uint64_t address, uint64_t birth)
 {
-    uint64_t hash = (address ^ (birth << 20) ^ space) * UINT64_C(0x9E3779B97F4A7C15);
+    uint64_t hash = (address ^ (birth << 20)) * UINT64_C(0x9E3779B97F4A7C15);
     return (size_t)(hash >> 32) & cache->bucket_mask;
 }
 
 static affs_node *hash_find(const affs_cache *cache, uint64_t address, uint64_t birth, uint8_t space)
 {
-    affs_node *node = cache->buckets[bucket_of(cache, address, birth, space)];
+    affs_node *node = cache->buckets[bucket_of(cache, address, birth)];
     while (node && (node->address != address || node->birth != birth || node->space != space))
         node = node->chain;
     return node;
@@ -218,7 +218,7 @@ static void hash_grow(affs_cache *cache)
     for (size_t i = 0; i < size; i++) {
         for (affs_node *node = old[i], *next; node; node = next) {
             next = node->chain;
-            size_t bucket = bucket_of(cache, node->address, node->birth, node->space);
+            size_t bucket = bucket_of(cache, node->address, node->birth);
             node->chain = buckets[bucket];
             buckets[bucket] = node;
         }
@@ -231,14 +231,14 @@ static void hash_insert(affs_cache *cache, affs_node *node)
     node->address = node->image.header.address;
     node->birth = node->image.header.birth;
     node->space = affs_tree_space(node->image.header.tree);
-    size_t bucket = bucket_of(cache, node->address, node->birth, node->space);
+    size_t bucket = bucket_of(cache, node->address, node->birth);
     node->chain = cache->buckets[bucket];
     cache->buckets[bucket] = node;
 }
 
 static void evict(affs_cache *cache, affs_node *node)
 {
-    size_t bucket = bucket_of(cache, node->address, node->birth, node->space);
+    size_t bucket = bucket_of(cache, node->address, node->birth);
     affs_node **link = &cache->buckets[bucket];
     while (*link != node)
         link = &(*link)->chain;

@@ -13,7 +13,7 @@ from oracle.tree import HIGHEST, LOWEST, SALT, UUID, Device, ItemKey, TreeOracle
 from affs_fuse.core import constants
 from affs_fuse.core.codec import NO_POINTER, Pointer, seal
 from affs_fuse.core.errors import StructureError
-from affs_fuse.core.tree import NodeCache, NodeMissing, Tree, Walk
+from affs_fuse.core.tree import Diff, NodeCache, NodeMissing, Tree, Walk
 
 OPERATION = constants.ITEM_OPERATION
 SIZES = [1, 2, 7, 8, 40, 100, 500, 1000, 2000, 4351, constants.ITEM_MAX]
@@ -158,12 +158,14 @@ TestTreeMachine = TreeMachine.TestCase
 TestTreeMachine.settings = settings(max_examples=120, stateful_step_count=40, deadline=None)
 
 
-def test_ascending_keys_fill_leaves(tree: Tree, device: Device) -> None:
-    oracle = fill(tree, 20_000)
+def test_ascending_keys_fill_nodes(tree: Tree, device: Device) -> None:
+    oracle = fill(tree, 50_000, 200)
     root = device.freeze(tree)
-    leaves = [node for node in device.nodes(root) if node.level == 0]
-    per_leaf = (16384 - 96) // (24 + 56)
-    assert len(leaves) == -(-20_000 // per_leaf)
+    levels = [node.level for node in device.nodes(root)]
+    per_leaf = (16384 - 96) // (24 + 200)
+    leaves = -(-50_000 // per_leaf)
+    assert levels.count(0) == leaves
+    assert levels.count(1) == -(-leaves // 226)
     assert everything(tree) == oracle.items
 
 
@@ -386,6 +388,25 @@ def test_freeze_checks_everything_first(tree: Tree, device: Device) -> None:
     assert tree.dirty_count > 0
 
 
+def test_a_tree_can_shrink_to_a_clean_root(tree: Tree, device: Device) -> None:
+    """All that was below the root's first child goes: the second is the root, nothing is dirty."""
+    oracle = fill(tree, 32_000, 200)
+    root = device.freeze(tree)
+    assert root.level == 2
+    top = device.nodes(root)[0]
+    assert len(top.items) == 2
+    for number in range(top.items[1][0][0]):
+        tree.delete(number, OPERATION, 0)
+        del oracle.items[number, OPERATION, 0]
+    assert tree.dirty_count == 0
+    assert tree.root == Pointer.unpack(top.items[1][1])
+    assert tree.freeze(device.birth + 1, [])[0] == tree.root
+    assert everything(tree) == oracle.items
+    tree.put(1, OPERATION, 0, b"again")
+    oracle.items[1, OPERATION, 0] = b"again"
+    assert device.items(device.freeze(tree)) == oracle.items
+
+
 def test_freeze_of_nothing_gives_the_root(tree: Tree, device: Device) -> None:
     fill(tree, 10)
     root = device.freeze(tree)
@@ -529,29 +550,39 @@ def test_a_damaged_or_foreign_node_is_refused(tree: Tree, device: Device) -> Non
     assert device.cache.statistics().node_count == 0
 
 
-def test_a_whole_node_in_the_wrong_place_is_refused(tree: Tree, device: Device) -> None:
-    """Two leaves swapped by a writer gone wrong: each is valid, found and not believed."""
+@pytest.mark.parametrize(("place", "taken_from"), [(1, 2), (2, 1)])
+def test_a_whole_node_in_the_wrong_place_is_refused(
+    tree: Tree, device: Device, place: int, taken_from: int
+) -> None:
+    """A leaf hangs where a later or an earlier one belongs: it is valid, found and not believed."""
     fill(tree, 1_000)
     root = device.freeze(tree)
     node = device.nodes(root)[0]
     assert node.level == 1
-    first, second = (child for _, child in node.items[1:3])
     image = bytearray(device.images[root.address, root.birth])
-    at = 96 + 72 + 24
-    image[at : at + 48], image[at + 72 : at + 120] = second, first
+    at = 96 + 72 * place + 24
+    image[at : at + 48] = node.items[taken_from][1]
     forged = reseal(root, image)
     device.cache.drop_clean()
     device.cache.install(forged, image)
-    low = node.items[1][0]
     tree.set_root(forged)
-    with pytest.raises(StructureError, match="belongs"):
-        device.run(tree.get, *low)
-    with pytest.raises(StructureError, match="belongs"):
-        device.run(tree.touch, *low)
-    with pytest.raises(StructureError, match="belongs"):
-        device.run(everything, tree)
+    key = node.items[place][0]
+    for look in (
+        lambda: tree.get(*key),
+        lambda: tree.touch(*key),
+        lambda: tree.seek(*key),
+        lambda: tree.delete(*key),
+        lambda: tree.put(*key, b"x"),
+        lambda: everything(tree),
+    ):
+        with pytest.raises(StructureError, match="belongs"):
+            device.run(look)
+    assert tree.root == forged
     with pytest.raises(StructureError, match="belongs"):
         device.collect(Walk(device.cache, forged))
+    whole = Tree(device.cache, tree.kind, None)
+    with pytest.raises(StructureError, match="belongs"):
+        device.collect(Diff(tree, whole))
 
 
 def reseal(pointer: Pointer, image: bytearray) -> Pointer:
