@@ -1,5 +1,6 @@
 """Finding a socket: every way to name a volume, and what is not believed."""
 
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -159,17 +160,21 @@ def test_paths_that_are_no_utf8(world: World) -> None:
     assert world.find(known.mountpoint).announcement == known
 
 
+def _announcement(**changes: object) -> bytes:
+    fields = {"affs": 1, "uuid": "u", "label": "", "socket": "/s", "mountpoint": "/m"}
+    return json.dumps({**fields, "volume": "/v", "pid": 1, **changes}).encode()
+
+
 @pytest.mark.parametrize(
     "content",
     [
         b"", b"{", b"[]", b"{}", b'{"affs": 1}', b"\xff", b"[" * 100_000, b" " * 100_000,
-        b'{"affs":1,"uuid":"u","label":"","socket":"relative","mountpoint":"/m","volume":"/v","pid":1}',
-        b'{"affs":1,"uuid":"u","label":"","socket":"/a\\u0000","mountpoint":"/","volume":"/","pid":1}',
-        b'{"affs":1,"uuid":"u","label":"","socket":"/s","mountpoint":"/m","volume":"/v","pid":"1"}',
-        b'{"affs":1,"uuid":"u","label":"","socket":"/s","socket_b64":"?","mountpoint":"/","volume":"/","pid":1}',
+        _announcement(affs="1"), _announcement(socket="relative"), _announcement(socket="/a\0"),
+        _announcement(pid="1"), _announcement(socket_b64="?"), _announcement(label=None),
     ],
 )  # fmt: skip
 def test_what_is_no_announcement_is_passed_over(world: World, content: bytes) -> None:
+    assert Announcement.parse(_announcement()).mountpoint == "/m"
     known = world.mount("mnt")
     (world.run / "a.json").write_bytes(content)
     assert announcements([str(world.run)]) == [known]

@@ -93,11 +93,11 @@ def test_a_malformed_message_costs_an_error_value(value: object, number: object,
 
 def test_bytes_that_are_no_value_cost_an_error_value() -> None:
     _, server = greeted()
-    found = server.receive(
-        encode_frame(b"\xc1") + encode_frame(b"\x81\xa1a") + raw({"id": 1, "line": "a"})
-    )
+    nonsense = encode_frame(b"\xc1") + encode_frame(b"\x81\xa1a")
+    found = server.receive(nonsense + raw({"id": 1, "line": "a"}))
     assert [type(one) for one in found] == [Malformed, Malformed, Request]
-    assert [one.error.code for one in found[:2]] == ["auv.wire", "auv.wire"]  # type: ignore[union-attr]
+    codes = [one.error.code for one in found if isinstance(one, Malformed)]
+    assert codes == ["auv.wire", "auv.wire"]
 
 
 def test_hello_comes_first_and_once() -> None:
