@@ -116,12 +116,15 @@ def decide_size(options: argparse.Namespace, there: int | None) -> int:
 
 
 def volume_options(options: argparse.Namespace, size: int) -> MkfsOptions:
+    """The root directory belongs to whoever makes the volume: an ordinary user can then use it."""
     return MkfsOptions(
         size_bytes=size,
         label=options.label,
         user_uuid=options.uuid,
         segment_size_bytes=options.segment_size,
         size_max_bytes=options.max_size,
+        root_uid=os.geteuid(),
+        root_gid=os.getegid(),
     )
 
 
