@@ -1,11 +1,10 @@
-/* Fuzzing of nodes: whatever bytes a device gives, reading and changing a tree stays inside its memory, and
- * what the freeze writes afterwards verifies.
+/* Fuzzing of nodes: whatever bytes a device gives, reading and changing a tree stays inside its
+ * memory, and what the freeze writes afterwards verifies.
  *
- * The input holds the bytes of a leaf and of an inner node above it (from their address fields on). Frames,
- * identity and checksums are made right here, and the inner node's entries are led to the leaf, or no input
- * would get past the checksums. With libFuzzer:
- *   clang -g -O1 -fsanitize=fuzzer,address,undefined -Inative/include -Inative/src native/fuzz/fuzz_node.c \
- *       native/src/ *.c
+ * The input holds the bytes of a leaf and of an inner node above it (from their address fields
+ * on). Frames, identity and checksums are made right here, and the inner node's entries are led
+ * to the leaf, or no input would get past the checksums. With libFuzzer: compile this file and
+ * those of native/src with clang -g -O1 -fsanitize=fuzzer,address,undefined.
  * native/tests/test_node_fuzz.c runs it on seeded mutations of good nodes.
  */
 #include <stdlib.h>

@@ -1,8 +1,9 @@
 /* Reading a tree: the way to a leaf, look-up, neighbours, ranges.
  *
- * Nothing here changes a tree. Each step down checks that the node found belongs there (level, and keys
- * within the bounds that the nodes above set): a node can be whole and yet be in the wrong place. The way
- * is an array indexed by level, so no byte from a device decides how deep it goes.
+ * Nothing here changes a tree. Each step down checks that the node found belongs there (level,
+ * and keys within the bounds that the nodes above set): a node can be whole and yet be in the
+ * wrong place. The way is an array indexed by level, so no byte from a device decides how deep it
+ * goes.
  */
 #include "codec.h"
 #include "tree_private.h"
@@ -194,8 +195,8 @@ static size_t pack_item(const affs_node *leaf, unsigned index, uint8_t *to, size
     return payload_at + padded;
 }
 
-int affs_tree_scan(affs_tree *tree, const affs_key *from, const affs_key *to, void *buffer, size_t size,
-                   size_t *used, uint32_t *count)
+int affs_tree_scan(affs_tree *tree, const affs_key *from, const affs_key *to, void *buffer,
+                   size_t size, size_t *used, uint32_t *count)
 {
     affs_path path;
     *used = 0;

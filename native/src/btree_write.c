@@ -1,9 +1,10 @@
 /* Changing a tree: put and delete, copy on write.
  *
- * A change first finds its way (which may end in AFFS_R_MISSING), then makes sure of all the memory it may
- * need, and only then begins to change anything; from there on nothing fails. It copies every node of the
- * way that is not dirty yet and records what the copy replaces. It needs no node beside that way: a
- * neighbour takes part in a merge only if the cache happens to hold it.
+ * A change first finds its way (which may end in AFFS_R_MISSING), then makes sure of all the
+ * memory it may need, and only then begins to change anything; from there on nothing fails. It
+ * copies every node of the way that is not dirty yet and records what the copy replaces. It needs
+ * no node beside that way: a neighbour takes part in a merge only if the cache happens to hold
+ * it.
  */
 #include <stdlib.h>
 
@@ -160,7 +161,8 @@ uint32_t affs_tree_take_dropped(affs_tree *tree, affs_dropped *dropped, uint32_t
 
 /* ---- before a change ---- */
 
-/* At most: a copy and a split of each node of the way and a new root; as many drops, and a merge a level. */
+/* At most: a copy and a split of each node of the way, and a new root; as many drops, and one for
+ * a merge at each level. */
 static int prepare(affs_tree *tree, const affs_path *path)
 {
     const uint32_t nodes = 2 * (path->root_level + 1) + 4;
@@ -221,7 +223,8 @@ static void grow_root(affs_tree *tree, const affs_node *left, const affs_key *ke
     tree->root = affs_dirty_pointer(root);
 }
 
-/* A full inner node gets one more entry: at its right end all others stay, else each half gets one half. */
+/* A full inner node gets one more entry: at its right end all others stay, else each half gets
+ * one half. */
 static affs_node *split_inner(affs_tree *tree, affs_node *left, unsigned index, const affs_key *key,
                               const affs_pointer *child)
 {
@@ -239,7 +242,7 @@ static affs_node *split_inner(affs_tree *tree, affs_node *left, unsigned index, 
     return right;
 }
 
-/* A node of level 0 was split: hang the new one into the nodes above, splitting these where full. */
+/* A leaf was split: hang the new one into the nodes above, splitting these where they are full. */
 static void hang(affs_tree *tree, affs_path *path, const affs_node *right)
 {
     affs_key key = affs_node_first_key(right);
@@ -258,9 +261,9 @@ static void hang(affs_tree *tree, affs_path *path, const affs_node *right)
     grow_root(tree, path->node[path->root_level], &key, &pointer);
 }
 
-/* Number of items that stay left when an item is to be inserted at index of a full leaf. A run of ascending
- * keys leaves full leaves behind, at the right end and, where the last insertion was just before this one,
- * in the middle too; otherwise each side gets about half of the bytes. */
+/* Number of items that stay left when an item is to be inserted at index of a full leaf. A run of
+ * ascending keys leaves full leaves behind, at the right end and, where the last insertion was
+ * just before this one, in the middle too; otherwise each side gets about half of the bytes. */
 static unsigned split_point(const affs_tree *tree, const affs_node *leaf, unsigned index,
                             unsigned length)
 {
@@ -307,8 +310,8 @@ static affs_node *split_leaf(affs_tree *tree, affs_node *left, unsigned index, c
     return right;
 }
 
-static int check_put(const affs_tree *tree, const affs_key *key, const void *payload, uint32_t length,
-                     int mode)
+static int check_put(const affs_tree *tree, const affs_key *key, const void *payload,
+                     uint32_t length, int mode)
 {
     if (!tree->writable)
         return AFFS_E_READONLY;
@@ -326,7 +329,8 @@ static bool holds(const affs_node *leaf, unsigned index, const void *payload, ui
            (length == 0 || memcmp(leaf->image.bytes + slot->data_offset, payload, length) == 0);
 }
 
-int affs_tree_put(affs_tree *tree, const affs_key *key, const void *payload, uint32_t length, int mode)
+int affs_tree_put(affs_tree *tree, const affs_key *key, const void *payload, uint32_t length,
+                  int mode)
 {
     affs_path path;
     int result = check_put(tree, key, payload, length, mode);
@@ -371,7 +375,8 @@ int affs_tree_put(affs_tree *tree, const affs_key *key, const void *payload, uin
 
 /* ---- delete ---- */
 
-/* The neighbour at `index` of parent, if the cache holds it, it belongs there, and both fit in one. */
+/* The neighbour at `index` of parent, if the cache holds it, it belongs there, and both fit in
+ * one. */
 static affs_node *neighbour(affs_tree *tree, const affs_path *path, unsigned level, unsigned index,
                             const affs_node *node)
 {

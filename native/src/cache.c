@@ -1,10 +1,11 @@
 /* The node cache: clean, frozen and dirty nodes of many trees in buffers of one size.
  *
- * Clean and frozen nodes are found by address, birth and address space; a freeze that reuses an address has
- * another birth, so a stale node is never taken for a new one. Dirty nodes are found by id. Clean nodes are
- * listed by use; only affs_cache_trim and affs_cache_drop_clean evict them, so a pointer into a node stays
- * good while an operation runs. Buffers of nodes that went are kept for the next ones up to a limit, and
- * affs_cache_reserve fills that stock ahead, so that what follows cannot fail for want of memory.
+ * Clean and frozen nodes are found by address, birth and address space; a freeze that reuses an
+ * address has another birth, so a stale node is never taken for a new one. Dirty nodes are found
+ * by id. Clean nodes are listed by use; only affs_cache_trim and affs_cache_drop_clean evict
+ * them, so a pointer into a node stays good while an operation runs. Buffers of nodes that went
+ * are kept for the next ones up to a limit, and affs_cache_reserve fills that stock ahead, so
+ * that what follows cannot fail for want of memory.
  */
 #include <stdlib.h>
 
@@ -195,7 +196,8 @@ static size_t bucket_of(const affs_cache *cache, uint64_t address, uint64_t birt
     return (size_t)(hash >> 32) & cache->bucket_mask;
 }
 
-static affs_node *hash_find(const affs_cache *cache, uint64_t address, uint64_t birth, uint8_t space)
+static affs_node *hash_find(const affs_cache *cache, uint64_t address, uint64_t birth,
+                            uint8_t space)
 {
     affs_node *node = cache->buckets[bucket_of(cache, address, birth)];
     while (node && (node->address != address || node->birth != birth || node->space != space))
@@ -299,7 +301,8 @@ bool affs_cache_holds(const affs_cache *cache, uint64_t address, uint64_t birth,
 
 /* ---- coming and going ---- */
 
-int affs_cache_install(affs_cache *cache, const affs_pointer *pointer, const void *image, size_t length)
+int affs_cache_install(affs_cache *cache, const affs_pointer *pointer, const void *image,
+                       size_t length)
 {
     int result = affs_verify_node(image, length, cache->uuid, cache->salt, pointer);
     if (result != AFFS_OK)

@@ -1,14 +1,14 @@
 /* The pruned difference of two trees, in key order.
  *
- * Two cursors move through the trees. The head of each is an item, or a subtree that has not been looked
- * into: its pointer and a key below which it holds nothing. Subtrees with the same pointer at both heads
- * hold the same items and are skipped unread; since nodes are shared by all descendants of a state, that
- * makes the cost proportional to what differs. Of two different subtrees the one that begins earlier is
- * entered, at equal keys the higher one: so an equal subtree further on in one tree is still met as a
- * whole by the other.
+ * Two cursors move through the trees. The head of each is an item, or a subtree that has not been
+ * looked into: its pointer and a key below which it holds nothing. Subtrees with the same pointer
+ * at both heads hold the same items and are skipped unread; since nodes are shared by all
+ * descendants of a state, that makes the cost proportional to what differs. Of two different
+ * subtrees the one that begins earlier is entered, at equal keys the higher one: so an equal
+ * subtree further on in one tree is still met as a whole by the other.
  *
- * Between two calls nodes may be evicted; cursors keep pointers and bounds. A change of a tree while its
- * diff is open is noticed (AFFS_E_INVALID).
+ * Between two calls nodes may be evicted; cursors keep pointers and bounds. A change of a tree
+ * while its diff is open is noticed (AFFS_E_INVALID).
  */
 #include <stdlib.h>
 

@@ -1,7 +1,8 @@
-/* The freeze: dirty nodes get their addresses, checksums and final bytes, children before parents.
+/* The freeze: dirty nodes get addresses, checksums and final bytes, children before parents.
  *
- * Everything that could go wrong is checked before the first node changes, and no memory is needed. The
- * order is that of a depth-first walk in key order, so the same operations give the same bytes.
+ * Everything that could go wrong is checked before the first node changes, and no memory is
+ * needed. The order is that of a depth-first walk in key order, so the same operations give the
+ * same bytes.
  */
 #include <stdlib.h>
 
@@ -10,7 +11,8 @@
 
 static int compare_addresses(const void *a, const void *b)
 {
-    const uint64_t left = ((const affs_image *)a)->address, right = ((const affs_image *)b)->address;
+    const uint64_t left = ((const affs_image *)a)->address;
+    const uint64_t right = ((const affs_image *)b)->address;
     return left < right ? -1 : left > right;
 }
 
@@ -89,8 +91,9 @@ static affs_node *dirty_node(affs_tree *tree, const affs_pointer *pointer)
     return node;
 }
 
-int affs_tree_freeze(affs_tree *tree, uint64_t birth, const uint64_t *addresses, const uint64_t *mirrors,
-                     uint32_t count, affs_image *images, affs_pointer *root)
+int affs_tree_freeze(affs_tree *tree, uint64_t birth, const uint64_t *addresses,
+                     const uint64_t *mirrors, uint32_t count, affs_image *images,
+                     affs_pointer *root)
 {
     if (!tree->writable)
         return AFFS_E_READONLY;

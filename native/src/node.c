@@ -1,8 +1,8 @@
 /* Verification of a whole tree node (DiskLayout "Node header", "Leaf slot", "Inner entry").
  *
- * The bytes come from a device and may be anything: every count, offset, length, level and key is checked
- * here, once, so that the rest of the core may read a node that is in the cache without asking again.
- * Needs no cache and no alignment; may be called from any thread.
+ * The bytes come from a device and may be anything: every count, offset, length, level and key is
+ * checked here, once, so that the rest of the core may read a node that is in the cache without
+ * asking again. Needs no cache and no alignment; may be called from any thread.
  */
 #include "codec.h"
 #include "tree_private.h"
@@ -12,7 +12,8 @@ static int compare_pointer(const affs_node_header *node, const affs_pointer *poi
     uint32_t checksum;
     memcpy(&checksum, pointer->checksum, sizeof checksum);
     if (node->address != pointer->address || node->mirror_address != pointer->mirror_address ||
-        node->birth != pointer->birth || node->level != pointer->level || node->tree != pointer->tree)
+        node->birth != pointer->birth || node->level != pointer->level ||
+        node->tree != pointer->tree)
         return AFFS_E_IDENTITY;
     return node->header.checksum == checksum ? AFFS_OK : AFFS_E_CHECKSUM;
 }

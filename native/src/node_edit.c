@@ -1,8 +1,8 @@
 /* The inside of one dirty node: finding, inserting and removing items and entries.
  *
- * Slots and entries lie in key order behind the header. A leaf's payloads lie anywhere from data_start to
- * the node's end while it is dirty; holes are counted (data_length is the sum of the payloads) and closed
- * when their room is needed and at the freeze.
+ * Slots and entries lie in key order behind the header. A leaf's payloads lie anywhere from
+ * data_start to the node's end while it is dirty; holes are counted (data_length is the sum of
+ * the payloads) and closed when their room is needed and at the freeze.
  */
 #include "tree_private.h"
 
@@ -108,7 +108,8 @@ void affs_leaf_remove(affs_node *leaf, unsigned index)
     memmove(slots + index, slots + index + 1, (header->item_count - index) * sizeof *slots);
 }
 
-void affs_leaf_append(affs_node *leaf, const affs_node_image *from_image, unsigned from, unsigned to)
+void affs_leaf_append(affs_node *leaf, const affs_node_image *from_image, unsigned from,
+                      unsigned to)
 {
     for (unsigned i = from; i < to; i++) {
         const affs_slot *slot = &from_image->leaf.slots[i];

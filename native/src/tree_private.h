@@ -1,13 +1,15 @@
 /* Trees inside the core: what node, cache, tree, walk and diff share.
  *
  * Invariants:
- * - A node in the cache is free, clean (on the device, evictable), frozen (has its address and final bytes,
- *   waits to be written, pinned) or dirty (belongs to one tree, has an id instead of an address, pinned).
+ * - A node in the cache is free, clean (on the device, evictable), frozen (has its address and
+ *   final bytes, waits to be written, pinned) or dirty (belongs to one tree, has an id instead of
+ *   an address, pinned).
  * - All nodes above a dirty node are dirty. A clean or frozen node never changes.
- * - The first key of a node, and so of everything below it, is not below the key of the entry that leads
- *   to it; its last key is below the next entry's key. For a search the leftmost entry is minus infinity.
- * - One thread at a time calls functions of a cache and its trees. Only affs_verify_node, which touches no
- *   cache, may run anywhere.
+ * - The first key of a node, and so of everything below it, is not below the key of the entry
+ *   that leads to it; its last key is below the next entry's key. For a search the leftmost entry
+ *   is minus infinity.
+ * - One thread at a time calls functions of a cache and its trees. Only affs_verify_node, which
+ *   touches no cache, may run anywhere.
  */
 #ifndef AFFS_TREE_PRIVATE_H
 #define AFFS_TREE_PRIVATE_H
@@ -17,15 +19,15 @@
 
 #include "affs_core.h"
 
-/* Set in the address of a pointer to a dirty node; the rest is its id. A pointer with it is never valid on
- * a device. */
+/* Set in the address of a pointer to a dirty node; the rest is its id. A pointer with it is never
+ * valid on a device. */
 #define AFFS_DIRTY (UINT64_C(1) << 63)
 
 #define AFFS_NODE_ROOM (AFFS_NODE_SIZE - AFFS_NODE_HEADER_SIZE)
 #define AFFS_SLOTS_MAX (AFFS_NODE_ROOM / AFFS_SLOT_SIZE)
 #define AFFS_ENTRIES_MAX (AFFS_NODE_ROOM / AFFS_ENTRY_SIZE)
 
-/* Below this a node looks for a neighbour to merge with; what two nodes may hold together to do so. */
+/* Below this a node looks for a neighbour to merge with; what both may hold together for that. */
 #define AFFS_NODE_UNDERFULL (AFFS_NODE_ROOM / 3)
 #define AFFS_NODE_MERGED_MAX (AFFS_NODE_ROOM / 4 * 3)
 
@@ -65,7 +67,7 @@ typedef struct {
 
 struct affs_tree {
     affs_cache *cache;
-    affs_pointer root; /* birth 0 and not dirty: no node at all (only in trees opened for reading) */
+    affs_pointer root; /* birth 0 and not dirty: no node at all (opened for reading) */
     affs_pointer missing;
     affs_key last_inserted; /* shows runs of ascending keys; all zero is no item's key */
     affs_node_list dirty;
@@ -89,7 +91,8 @@ typedef struct {
 
 /* ---- keys and pointers ---- */
 
-static inline int affs_key_order(uint64_t object, uint8_t type, uint64_t offset, const affs_key *key)
+static inline int affs_key_order(uint64_t object, uint8_t type, uint64_t offset,
+                                 const affs_key *key)
 {
     if (object != key->object)
         return object < key->object ? -1 : 1;
@@ -163,7 +166,8 @@ void affs_leaf_insert(affs_node *leaf, unsigned index, const affs_key *key, cons
 void affs_leaf_remove(affs_node *leaf, unsigned index);
 bool affs_leaf_fits(const affs_node *leaf, unsigned length);
 /* Append items [from, to) of another leaf's image; they must fit and have greater keys. */
-void affs_leaf_append(affs_node *leaf, const affs_node_image *from_image, unsigned from, unsigned to);
+void affs_leaf_append(affs_node *leaf, const affs_node_image *from_image, unsigned from,
+                      unsigned to);
 /* Payloads in slot order, without holes; all unused bytes zero. */
 void affs_node_tidy(affs_node *node);
 /* Index of the entry below which key lies. */
@@ -178,8 +182,8 @@ void affs_cache_hold(affs_cache *cache);
 void affs_cache_release(affs_cache *cache);
 /* Room for `nodes` new dirty nodes. AFFS_E_NOMEM otherwise. */
 int affs_cache_ensure(affs_cache *cache, uint32_t nodes);
-/* The node of a pointer: AFFS_OK, AFFS_R_MISSING, or an error when what the cache holds there is not what
- * the pointer says. */
+/* The node of a pointer: AFFS_OK, AFFS_R_MISSING, or an error when what the cache holds there is
+ * not what the pointer says. */
 int affs_cache_fetch(affs_cache *cache, const affs_pointer *pointer, affs_node **node);
 /* The same without a trace in the statistics or the order of use. */
 int affs_cache_peek(affs_cache *cache, const affs_pointer *pointer, affs_node **node);
@@ -198,7 +202,7 @@ const uint8_t *affs_cache_salt(const affs_cache *cache);
 
 /* Whether a root pointer can be one of this kind of tree (it came from a device). */
 int affs_root_check(const affs_pointer *root, uint8_t kind);
-/* Whether child may hang at this level below an entry: keys in [low, high) (high NULL: no bound). */
+/* Whether child may hang at this level below an entry: keys in [low, high), high NULL: any. */
 int affs_child_check(const affs_node *child, unsigned level, const affs_key *low,
                      const affs_key *high);
 /* Fill path from the root to the leaf of key. AFFS_R_NOT_FOUND: the tree has no node. */

@@ -1,8 +1,9 @@
 /* Walking the nodes below a root, parents before children, in key order.
  *
- * A node is read when the walk goes on below it, so a caller that prunes it never waits for it; leaves (with
- * level_min 0) are read at the next step too, which proves that they are whole. Between two steps nodes may
- * be evicted: the walk keeps pointers and bounds, and looks nodes up again.
+ * A node is read when the walk goes on below it, so a caller that prunes it never waits for it;
+ * leaves (with level_min 0) are read at the next step too, which proves that they are whole.
+ * Between two steps nodes may be evicted: the walk keeps pointers and bounds, and looks nodes up
+ * again.
  */
 #include <stdlib.h>
 

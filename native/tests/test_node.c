@@ -1,4 +1,5 @@
-/* Verification of nodes: a good one passes at any alignment, every rule has a node that breaks only it.
+/* Verification of nodes: a good one passes at any alignment, every rule has a node that breaks
+ * only it.
  *
  * Each bad node is resealed, so that its checksum is right and the rule itself has to find it.
  */
@@ -80,7 +81,8 @@ static void test_good(void)
         CHECK_EQUAL(verify(&nodes[i]), AFFS_OK);
         for (unsigned shift = 0; shift < 9; shift++) {
             memcpy(shifted + shift, nodes[i].image.bytes, AFFS_NODE_SIZE);
-            CHECK_EQUAL(affs_verify_node(shifted + shift, AFFS_NODE_SIZE, uuid, salt, NULL), AFFS_OK);
+            CHECK_EQUAL(affs_verify_node(shifted + shift, AFFS_NODE_SIZE, uuid, salt, NULL),
+                        AFFS_OK);
         }
     }
     affs_node empty;

@@ -1,5 +1,5 @@
-/* native/fuzz/fuzz_node.c on seeded mutations of good nodes: few bytes changed at a time, mostly in the
- * header, the first slots and the first entries, where counts and offsets are.
+/* native/fuzz/fuzz_node.c on seeded mutations of good nodes: few bytes changed at a time, mostly
+ * in the header, the first slots and the first entries, where counts and offsets are.
  */
 #include "../fuzz/fuzz_node.c"
 
@@ -23,7 +23,8 @@ static void make_seed(uint8_t tree)
         bool exact;
         unsigned index = affs_leaf_find(&leaf, &items[i].key, &exact);
         if (items[i].tree == tree && !exact && affs_leaf_fits(&leaf, (unsigned)items[i].length))
-            affs_leaf_insert(&leaf, index, &items[i].key, items[i].payload, (unsigned)items[i].length);
+            affs_leaf_insert(&leaf, index, &items[i].key, items[i].payload,
+                             (unsigned)items[i].length);
     }
     affs_node_tidy(&leaf);
     const affs_pointer child = sample_pointer(tree);

@@ -1,7 +1,8 @@
 /* The tree against a model: a table of which keys are there and what they hold.
  *
- * Frozen nodes go to a "device" that never forgets; the cache is emptied again and again, and whatever is
- * missing is loaded from there, so that every path also runs with nodes that were verified on their way in.
+ * Frozen nodes go to a "device" that never forgets; the cache is emptied again and again, and
+ * whatever is missing is loaded from there, so that every path also runs with nodes that were
+ * verified on their way in.
  */
 #include "check.h"
 #include "samples.h"
@@ -43,8 +44,8 @@ static void device_free(device *device)
 
 static affs_key key_of(unsigned number)
 {
-    return (affs_key){
-        .object = number / 5, .type = (uint8_t)(AFFS_ITEM_OPERATION + number % 2), .offset = number};
+    const uint8_t type = (uint8_t)(AFFS_ITEM_OPERATION + number % 2);
+    return (affs_key){.object = number / 5, .type = type, .offset = number};
 }
 
 /* Key order of the model: by object, then type, then offset. */
@@ -213,7 +214,8 @@ static uint16_t random_length(uint64_t *seed)
 }
 
 /* Runs of puts, runs of deletes, single operations; ascending, descending and random. */
-static void change_some(device *device, affs_tree *tree, model *model, uint64_t *seed, unsigned steps)
+static void change_some(device *device, affs_tree *tree, model *model, uint64_t *seed,
+                        unsigned steps)
 {
     const unsigned *order = key_order();
     const unsigned direction = (unsigned)(check_random(seed) % 3);
@@ -223,7 +225,8 @@ static void change_some(device *device, affs_tree *tree, model *model, uint64_t 
         if (deleting)
             delete (device, tree, model, order[place]);
         else
-            put(device, tree, model, order[place], random_length(seed), (uint8_t)check_random(seed));
+            put(device, tree, model, order[place], random_length(seed),
+                (uint8_t)check_random(seed));
         if (direction == 0)
             place = (place + 1) % UNIVERSE;
         else if (direction == 1)
@@ -288,7 +291,8 @@ static unsigned check_diff(device *device, const affs_pointer roots[2], const mo
             nodes++;
             continue;
         }
-        while (place < UNIVERSE && models[0].length[order[place]] == models[1].length[order[place]] &&
+        while (place < UNIVERSE &&
+               models[0].length[order[place]] == models[1].length[order[place]] &&
                (!models[0].length[order[place]] ||
                 models[0].fill[order[place]] == models[1].fill[order[place]]))
             place++;
@@ -419,7 +423,8 @@ static void test_bad_arguments(void)
     uint32_t count;
     const affs_key from = key_of(0), to = key_of(100);
     CHECK_EQUAL(affs_tree_put(tree, &key, "0123456789", 10, AFFS_PUT_ANY), AFFS_OK);
-    CHECK_EQUAL(affs_tree_scan(tree, &from, &to, small, sizeof small, &used, &count), AFFS_E_LENGTH);
+    CHECK_EQUAL(affs_tree_scan(tree, &from, &to, small, sizeof small, &used, &count),
+                AFFS_E_LENGTH);
     affs_tree_free(tree);
     affs_tree_free(reader);
     device_free(&device);

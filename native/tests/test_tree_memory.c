@@ -1,8 +1,8 @@
-/* Running out of memory: a change that cannot have its memory changes nothing, and after affs_cache_reserve
- * changes take no new buffers.
+/* Running out of memory: a change that cannot have its memory changes nothing, and after
+ * affs_cache_reserve changes take no new buffers.
  *
- * The cache and the changing half of the tree are compiled into this test with allocators that fail on
- * demand.
+ * The cache and the changing half of the tree are compiled into this test with allocators that
+ * fail on demand.
  */
 #include <stdlib.h>
 

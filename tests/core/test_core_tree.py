@@ -1,53 +1,21 @@
-"""The tree and its node cache against a sorted dict, and each rule of their contract."""
+"""Trees against a sorted dict, and the rules of look-ups and changes."""
 
 import random
 import struct
-from collections.abc import Iterator
 
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
-from oracle.tree import HIGHEST, LOWEST, SALT, UUID, Device, ItemKey, TreeOracle
+from oracle.tree import HIGHEST, LOWEST, SALT, UUID, Device, ItemKey, TreeOracle, everything, fill
 
 from affs_fuse.core import constants
-from affs_fuse.core.codec import NO_POINTER, Pointer, seal
+from affs_fuse.core.codec import NO_POINTER, Pointer
 from affs_fuse.core.errors import StructureError
-from affs_fuse.core.tree import Diff, NodeCache, NodeMissing, Tree, Walk
+from affs_fuse.core.tree import NodeCache, NodeMissing, Tree, Walk
 
 OPERATION = constants.ITEM_OPERATION
 SIZES = [1, 2, 7, 8, 40, 100, 500, 1000, 2000, 4351, constants.ITEM_MAX]
-
-
-@pytest.fixture
-def cache() -> NodeCache:
-    return NodeCache(1 << 30, UUID, SALT)
-
-
-@pytest.fixture
-def device(cache: NodeCache) -> Device:
-    return Device(cache)
-
-
-@pytest.fixture
-def tree(cache: NodeCache) -> Iterator[Tree]:
-    made = Tree(cache, constants.TREE_SYSTEM, None)
-    yield made
-    made.close()
-
-
-def fill(tree: Tree, count: int, size: int = 60) -> TreeOracle:
-    """count items of about size bytes, keys ascending."""
-    oracle = TreeOracle()
-    for number in range(count):
-        payload = number.to_bytes(8, "little") * (size // 8)
-        tree.put(number, OPERATION, 0, payload)
-        oracle.items[number, OPERATION, 0] = payload
-    return oracle
-
-
-def everything(tree: Tree) -> dict[ItemKey, bytes]:
-    return {(o, t, f): payload for o, t, f, payload in tree.iterate(LOWEST, HIGHEST)}
 
 
 keys = st.tuples(
@@ -254,43 +222,6 @@ def test_missing_names_the_node_and_changes_nothing(tree: Tree, device: Device) 
     assert tree.take_dropped() == []
 
 
-def test_changes_copy_and_name_what_they_replace(tree: Tree, device: Device) -> None:
-    fill(tree, 1_000)
-    assert tree.take_dropped() == []
-    before = device.freeze(tree)
-    old = {(node.address, node.birth) for node in device.nodes(before)}
-    tree.put(500, OPERATION, 0, b"changed")
-    assert tree.root is None
-    assert tree.dirty_count == before.level + 1
-    dropped = tree.take_dropped()
-    assert len(dropped) == before.level + 1
-    assert dropped[0] == (before.address, before.birth)
-    assert tree.take_dropped() == []
-    tree.put(500, OPERATION, 0, b"again")
-    assert tree.take_dropped() == []
-    new = {(node.address, node.birth) for node in device.nodes(device.freeze(tree))}
-    assert old - new == set(dropped)
-
-
-def test_every_replaced_node_is_named_once(tree: Tree, device: Device) -> None:
-    """Nodes reachable before = nodes reachable after + nodes dropped, through splits and merges."""
-    source = random.Random(5)
-    fill(tree, 3_000, 400)
-    reachable = {(n.address, n.birth) for n in device.nodes(device.freeze(tree))}
-    for _ in range(20):
-        for _ in range(150):
-            key = (source.randrange(3_000), OPERATION, source.randrange(2))
-            if source.random() < 0.7:
-                tree.delete(*key)
-            else:
-                tree.put(*key, b"y" * source.choice(SIZES))
-        dropped = tree.take_dropped()
-        assert len(dropped) == len(set(dropped))
-        now = {(n.address, n.birth) for n in device.nodes(device.freeze(tree))}
-        assert reachable - now == set(dropped)
-        reachable = now
-
-
 def test_putting_what_is_there_changes_nothing(tree: Tree, device: Device) -> None:
     fill(tree, 100)
     root = device.freeze(tree)
@@ -341,172 +272,6 @@ def test_an_empty_tree_for_reading_has_no_node(cache: NodeCache) -> None:
     assert cache.statistics().node_count == 0
 
 
-def test_the_same_operations_give_the_same_bytes() -> None:
-    results = []
-    for noise in (0, 50):
-        cache = NodeCache(1 << 30, UUID, SALT)
-        other = Tree(cache, constants.TREE_SPACE, None)
-        spoiled = Tree(cache, constants.TREE_SYSTEM, None)
-        fill(spoiled, noise * 40)
-        device = Device(cache)
-        tree = Tree(cache, constants.TREE_SYSTEM, None)
-        fill(tree, 3_000)
-        spoiled.close()
-        for number in range(0, 3_000, 3):
-            tree.delete(number, OPERATION, 0)
-            tree.put(number, OPERATION, 7, b"z" * (number % 900 + 1))
-        device.freeze(tree)
-        results.append(device.images)
-        other.close()
-    assert results[0] == results[1]
-
-
-def test_freeze_checks_everything_first(tree: Tree, device: Device) -> None:
-    fill(tree, 1_000)
-    count = tree.dirty_count
-    good = device.addresses(count)
-    taken = device.freeze(Tree(device.cache, constants.TREE_SYSTEM, None)).address
-    for birth, addresses in (
-        (0, good),
-        (1, good[1:]),
-        (1, [*good[1:], good[1]]),
-        (1, [*good[1:], 0]),
-        (1, [*good[1:], 1 << 63 | 5]),
-        (1, [*good[1:], taken]),
-    ):
-        with pytest.raises(ValueError, match="freeze"):
-            tree.freeze(birth, addresses)
-        assert tree.dirty_count == count
-        assert tree.root is None
-    with pytest.raises(ValueError, match="as many"):
-        tree.freeze(1, good, good[1:])
-    device.birth = 7
-    device.freeze(tree)
-    tree.put(1, OPERATION, 1, b"x")
-    with pytest.raises(ValueError, match="freeze"):
-        tree.freeze(7, device.addresses(tree.dirty_count))  # its children would be younger
-    assert tree.dirty_count > 0
-
-
-def test_a_tree_can_shrink_to_a_clean_root(tree: Tree, device: Device) -> None:
-    """All that was below the root's first child goes: the second is the root, nothing is dirty."""
-    oracle = fill(tree, 32_000, 200)
-    root = device.freeze(tree)
-    assert root.level == 2
-    top = device.nodes(root)[0]
-    assert len(top.items) == 2
-    for number in range(top.items[1][0][0]):
-        tree.delete(number, OPERATION, 0)
-        del oracle.items[number, OPERATION, 0]
-    assert tree.dirty_count == 0
-    assert tree.root == Pointer.unpack(top.items[1][1])
-    assert tree.freeze(device.birth + 1, [])[0] == tree.root
-    assert everything(tree) == oracle.items
-    tree.put(1, OPERATION, 0, b"again")
-    oracle.items[1, OPERATION, 0] = b"again"
-    assert device.items(device.freeze(tree)) == oracle.items
-
-
-def test_freeze_of_nothing_gives_the_root(tree: Tree, device: Device) -> None:
-    fill(tree, 10)
-    root = device.freeze(tree)
-    again, nodes = tree.freeze(device.birth + 1, [])
-    assert again == root
-    assert len(nodes) == 0
-
-
-def test_mirrors_stand_in_nodes_and_pointers(tree: Tree, device: Device) -> None:
-    fill(tree, 1_000)
-    addresses = device.addresses(tree.dirty_count)
-    mirrors = [1 << 48 | address for address in addresses]
-    root, nodes = tree.freeze(3, addresses, mirrors)
-    assert [(n.address, n.mirror_address) for n in nodes] == list(
-        zip(addresses, mirrors, strict=True)
-    )
-    images = {node.address: bytes(node.image) for node in nodes}
-    assert root.mirror_address == 1 << 48 | root.address
-    device.cache.written(nodes)
-    device.cache.drop_clean()
-    device.cache.install(root, images[root.address])
-    with pytest.raises(StructureError, match="place"):
-        device.cache.install(root._replace(mirror_address=0), images[root.address])
-
-
-def test_frozen_nodes_stay_until_they_are_written(tree: Tree, device: Device) -> None:
-    oracle = fill(tree, 2_000)
-    _, nodes = tree.freeze(1, device.addresses(tree.dirty_count))
-    count = len(nodes)
-    images = {node.address: bytes(node.image) for node in nodes}
-    tree.put(1, OPERATION, 9, b"meanwhile")
-    device.cache.drop_clean()
-    device.cache.trim()
-    assert device.cache.statistics().frozen_count == count
-    assert {node.address: bytes(node.image) for node in nodes} == images
-    oracle.items[1, OPERATION, 9] = b"meanwhile"
-    assert everything(tree) == oracle.items
-    device.cache.written(nodes)
-    assert len(nodes) == 0
-    assert device.cache.statistics().frozen_count == 0
-    device.cache.drop_clean()
-    assert device.cache.statistics().node_count == tree.dirty_count
-
-
-def test_nodes_of_another_cache_are_refused(tree: Tree, device: Device) -> None:
-    _, nodes = tree.freeze(1, device.addresses(1))
-    with pytest.raises(ValueError, match="another cache"):
-        NodeCache(0, UUID, SALT).written(nodes)
-
-
-def test_trim_keeps_the_cache_in_bounds(device: Device) -> None:
-    cache = NodeCache(2 << 20, UUID, SALT)
-    device.cache = cache
-    tree = Tree(cache, constants.TREE_SYSTEM, None)
-    oracle = fill(tree, 30_000)
-    device.freeze(tree)
-    assert cache.statistics().node_count * constants.NODE_SIZE > 2 << 20
-    cache.trim()
-    statistics = cache.statistics()
-    assert statistics.node_count * constants.NODE_SIZE <= 2 << 20
-    assert statistics.evictions > 0
-    assert device.run(everything, tree) == oracle.items
-    cache.trim()
-    hot = [device.run(tree.get, number, OPERATION, 0) for number in range(5)]
-    device.loads = 0
-    for number in range(0, 30_000, 150):
-        cache.trim()
-        device.run(tree.get, number, OPERATION, 0)
-        assert tree.get(0, OPERATION, 0) == hot[0]  # in use all the time: never evicted
-    assert device.loads > 0
-
-
-def test_forget_evicts_one_clean_node(tree: Tree, device: Device) -> None:
-    fill(tree, 10)
-    root, nodes = tree.freeze(1, device.addresses(1))
-    device.cache.forget(root)
-    assert tree.get(1, OPERATION, 0) is not None  # frozen: it stays
-    device.cache.written(nodes)
-    device.cache.forget(root)
-    with pytest.raises(NodeMissing):
-        tree.get(1, OPERATION, 0)
-
-
-def test_trees_share_a_cache(cache: NodeCache, device: Device) -> None:
-    """The same address and birth in the namespace and in a system tree are two nodes."""
-    first = Tree(cache, constants.TREE_SYSTEM, None)
-    second = Tree(cache, constants.TREE_NAMESPACE, None)
-    first.put(1, OPERATION, 0, b"system")
-    second.put(1, constants.ITEM_SYMLINK, 0, b"namespace")
-    roots = [tree.freeze(1, [4])[0] for tree in (first, second)]
-    assert roots[0][:3] == roots[1][:3]
-    assert first.get(1, OPERATION, 0) == b"system"
-    assert second.get(1, constants.ITEM_SYMLINK, 0) == b"namespace"
-    first.put(2, OPERATION, 0, b"dirty")
-    second.put(3, constants.ITEM_SYMLINK, 0, b"dirty too")
-    first.set_root(roots[0])
-    assert first.get(2, OPERATION, 0) is None
-    assert second.get(3, constants.ITEM_SYMLINK, 0) == b"dirty too"
-
-
 def test_set_root_throws_changes_away(tree: Tree, device: Device) -> None:
     fill(tree, 1_000)
     root = device.freeze(tree)
@@ -527,68 +292,6 @@ def test_set_root_throws_changes_away(tree: Tree, device: Device) -> None:
     tree.set_root(None)
     assert everything(tree) == {}
     assert tree.dirty_count == 1
-
-
-def test_a_damaged_or_foreign_node_is_refused(tree: Tree, device: Device) -> None:
-    fill(tree, 1_000)
-    root = device.freeze(tree)
-    image = device.images[root.address, root.birth]
-    device.cache.drop_clean()
-    for position in (0, 9, 20, 40, 50, 70, 73, 80, 200, 16383):
-        damaged = bytearray(image)
-        damaged[position] ^= 1
-        with pytest.raises(StructureError):
-            device.cache.install(root, damaged)
-    with pytest.raises(StructureError, match="length"):
-        device.cache.install(root, image[:-1])
-    with pytest.raises(StructureError, match="belongs"):
-        device.cache.install(root._replace(birth=root.birth + 1), image)
-    with pytest.raises(StructureError, match="checksum"):
-        device.cache.install(root._replace(checksum=bytes(16)), image)
-    with pytest.raises(StructureError, match="belongs"):
-        NodeCache(0, UUID, bytes(16)).install(root, image)
-    assert device.cache.statistics().node_count == 0
-
-
-@pytest.mark.parametrize(("place", "taken_from"), [(1, 2), (2, 1)])
-def test_a_whole_node_in_the_wrong_place_is_refused(
-    tree: Tree, device: Device, place: int, taken_from: int
-) -> None:
-    """A leaf hangs where a later or an earlier one belongs: it is valid, found and not believed."""
-    fill(tree, 1_000)
-    root = device.freeze(tree)
-    node = device.nodes(root)[0]
-    assert node.level == 1
-    image = bytearray(device.images[root.address, root.birth])
-    at = 96 + 72 * place + 24
-    image[at : at + 48] = node.items[taken_from][1]
-    forged = reseal(root, image)
-    device.cache.drop_clean()
-    device.cache.install(forged, image)
-    tree.set_root(forged)
-    key = node.items[place][0]
-    for look in (
-        lambda: tree.get(*key),
-        lambda: tree.touch(*key),
-        lambda: tree.seek(*key),
-        lambda: tree.delete(*key),
-        lambda: tree.put(*key, b"x"),
-        lambda: everything(tree),
-    ):
-        with pytest.raises(StructureError, match="belongs"):
-            device.run(look)
-    assert tree.root == forged
-    with pytest.raises(StructureError, match="belongs"):
-        device.collect(Walk(device.cache, forged))
-    whole = Tree(device.cache, tree.kind, None)
-    with pytest.raises(StructureError, match="belongs"):
-        device.collect(Diff(tree, whole))
-
-
-def reseal(pointer: Pointer, image: bytearray) -> Pointer:
-    """A right checksum for a forged image, and the pointer to it."""
-    seal(image, constants.MAGIC_NODE, constants.KIND_NODE)
-    return pointer._replace(checksum=bytes(image[8:12]) + bytes(12))
 
 
 @pytest.mark.parametrize(
@@ -631,52 +334,3 @@ def test_scan_loads_no_node_beyond_its_end(tree: Tree, device: Device) -> None:
     device.cache.drop_clean()
     device.run(tree.scan, LOWEST, (leaf.items[-1][0][0], OPERATION, 1))
     assert device.loads == root.level + 1
-
-
-def test_reserve_makes_changes_need_no_memory(cache: NodeCache, tree: Tree) -> None:
-    cache.reserve(500)
-    before = cache.statistics()
-    fill(tree, 500, 4096)
-    assert before.node_count <= cache.statistics().node_count <= 500
-
-
-def test_walk_gives_parents_first(tree: Tree, device: Device) -> None:
-    fill(tree, 30_000, 200)
-    root = device.freeze(tree)
-    nodes = [(node.address, node.birth, node.level) for node in device.nodes(root)]
-    device.cache.drop_clean()
-
-    def walk(level_min: int) -> list[tuple[int, int, int]]:
-        found = device.collect(Walk(device.cache, root, level_min))
-        return [(pointer.address, pointer.birth, pointer.level) for pointer in found]
-
-    assert walk(1) == nodes
-    assert device.cache.statistics().node_count == sum(level > 0 for *_, level in nodes)
-    assert walk(0) == nodes
-    assert device.cache.statistics().node_count == len(nodes)
-    assert root.level == 2
-    assert walk(2) == [node for node in nodes if node[2] >= 1]
-    assert walk(3) == nodes[:1]
-
-
-def test_walk_reads_nothing_below_what_is_pruned(tree: Tree, device: Device) -> None:
-    fill(tree, 30_000, 200)
-    root = device.freeze(tree)
-    device.cache.drop_clean()
-    walk = Walk(device.cache, root)
-    found = []
-    while True:
-        try:
-            found.append(next(walk))
-        except StopIteration:
-            break
-        except NodeMissing as missing:
-            device.load(missing.pointer)
-            continue
-        device.cache.drop_clean()  # between two steps, anything may go
-        if found[-1].level == 1:
-            walk.prune()
-    assert [pointer.level for pointer in found] == [2] + [1] * (len(found) - 1)
-    assert len(found) > 2
-    with pytest.raises(StructureError):
-        Walk(device.cache, root._replace(level=99))

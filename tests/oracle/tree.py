@@ -9,6 +9,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
+from affs_fuse.core import constants
 from affs_fuse.core.codec import Pointer
 from affs_fuse.core.tree import NodeCache, NodeMissing, Tree
 
@@ -154,3 +155,17 @@ class Device:
         return {
             key: data for node in self.nodes(root) if not node.level for key, data in node.items
         }
+
+
+def fill(tree: Tree, count: int, size: int = 60) -> TreeOracle:
+    """count items of about size bytes, keys ascending."""
+    oracle = TreeOracle()
+    for number in range(count):
+        payload = number.to_bytes(8, "little") * (size // 8)
+        tree.put(number, constants.ITEM_OPERATION, 0, payload)
+        oracle.items[number, constants.ITEM_OPERATION, 0] = payload
+    return oracle
+
+
+def everything(tree: Tree) -> dict[ItemKey, bytes]:
+    return {(o, t, f): payload for o, t, f, payload in tree.iterate(LOWEST, HIGHEST)}
