@@ -7,6 +7,7 @@ cannot take all places, and root always finds one; no client and no exception en
 
 import logging
 from collections import Counter, OrderedDict
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 import trio
@@ -159,10 +160,9 @@ async def _turn_away(stream: trio.SocketStream, error: AffsError) -> None:
     """One small frame fits every socket buffer, so it is not waited for."""
     frame = ServerConnection().send(Failure(None, error.to_auv()))
     try:
-        with trio.move_on_after(1):
+        # Who has gone again needs no reason.
+        with trio.move_on_after(1), suppress(trio.BrokenResourceError):
             await stream.send_all(frame)
-    except trio.BrokenResourceError:
-        pass
     finally:
         with trio.CancelScope(shield=True):
             await trio.aclose_forcefully(stream)

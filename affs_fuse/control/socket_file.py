@@ -159,13 +159,10 @@ def _remove_stale(path: str) -> None:
         )
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         probe.setblocking(False)
-        try:
-            probe.connect(path)
-        except (ConnectionRefusedError, FileNotFoundError):
+        # EAGAIN too means that somebody listens: its backlog is full.
+        if probe.connect_ex(path) in (errno.ECONNREFUSED, errno.ENOENT):
             _unlink(path)
             return
-        except BlockingIOError:
-            pass  # its backlog is full: somebody is there
     raise AffsError(
         "control.in_use",
         Category.BUSY,

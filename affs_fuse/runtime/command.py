@@ -37,6 +37,7 @@ __all__ = [
     "Example",
     "Kind",
     "NoOptions",
+    "Parsed",
     "Plan",
     "Reply",
     "Safety",
@@ -83,6 +84,13 @@ class Reply(Protocol):
         """One event of a subscription (`watch`)."""
 
 
+class Parsed(Protocol):
+    """An invocation as commands see it."""
+
+    @property
+    def command(self) -> "Command[Any]": ...
+
+
 class Catalogue(Protocol):
     """The registry as commands see it (help, describe, complete)."""
 
@@ -91,6 +99,9 @@ class Catalogue(Protocol):
 
     def all(self) -> "Iterable[Command[Any]]":
         """In the order of the help page."""
+
+    def parse_line(self, line: str) -> "Parsed":
+        """What a line means; invalid as docs/specs/CommandGrammar.md says."""
 
 
 @dataclass(frozen=True, slots=True)

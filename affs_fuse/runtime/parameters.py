@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from affs_fuse.auv import INT64_MAX, INT64_MIN, AuvError, TextError, Value, format_canonical, parse
+from affs_fuse.errors import AffsError
 from affs_fuse.runtime.words import Word
+from affs_fuse.volume.states import LABEL_BYTES_MAX, MESSAGE_BYTES_MAX, check_label
 
 __all__ = [
     "REQUIRED",
@@ -33,17 +35,11 @@ __all__ = [
     "parameters_of",
 ]
 
-TEXT_BYTES_MAX = 4096
-"""A message of a commit; longer ones belong into a file."""
-
-LABEL_BYTES_MAX = 64
-"""AFFS_LABEL_MAX of the disk layout."""
-
 STATE_TEXT_BYTES_MAX = 128
 """Longer than any label, id or expression such as `published~12`."""
 
 STATE_WORDS = ("published", "working", "@")
-"""Words that name a state in every volume; no label may be one of them."""
+"""Words that name a state in every volume."""
 
 SOURCE_STATES = "states"
 SOURCE_COMMANDS = "commands"
@@ -106,7 +102,7 @@ def _type_word(value: Value) -> str:
 class Text(ParameterType):
     """Free text of at most bytes_max bytes in UTF-8, without NUL."""
 
-    bytes_max: int = TEXT_BYTES_MAX
+    bytes_max: int = MESSAGE_BYTES_MAX
 
     def check(self, value: Value) -> Value:
         text = ParameterType.check(self, value)
@@ -131,15 +127,10 @@ class Label(ParameterType):
         text = Text(LABEL_BYTES_MAX).check(value)
         if not text:
             raise ValueProblem("is empty")
-        if text.lower() in STATE_WORDS:
-            raise ValueProblem(f"{text!r} already means a state of every volume")
-        if text in (".", "..") or text[0] in "@#-" or "~" in text or "/" in text:
-            raise ValueProblem(
-                f"{text!r} cannot be a label",
-                hint="a label holds no `/` or `~` and does not begin with `@`, `#` or `-`",
-            )
-        if not text.isprintable() or text != text.strip():
-            raise ValueProblem("holds control characters, or spaces at an end")
+        try:
+            check_label(text, ())
+        except AffsError as error:
+            raise ValueProblem(f"is no label: {error.message}", hint=error.hint) from None
         return text
 
     def describe(self) -> dict[str, Value]:

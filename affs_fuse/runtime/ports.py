@@ -41,15 +41,16 @@ class EnginePort(Protocol):
 
     async def space(self) -> Plain:
         """In bytes: total, used, free, available (what an ordinary writer can still get), live
-        (reachable from the working state), kept (held by kept states alone), reclaimable (freed,
-        but not yet usable again), reserved; and objects, objects_free (counts)."""
+        (reachable from the working state) and kept (held by kept states alone), both None while
+        that is not known, reclaimable (freed, but not yet usable again), reserved; and objects,
+        objects_free (counts)."""
 
     async def commit(self, message: str) -> Plain:
         """Makes the working state durable. seq, time_ns, changed (bool: False when there was
         nothing to do)."""
 
     async def checkpoint(self, label: str, message: str, author: str) -> Plain:
-        """Commits and keeps the cut. The new state dict. exists: state.label_exists."""
+        """Commits and keeps the cut. The new state dict. exists: state.label_taken."""
 
     async def states(self, include_hidden: bool = False) -> list[Plain]:
         """Kept states in ascending order of seq."""
@@ -57,7 +58,7 @@ class EnginePort(Protocol):
     async def resolve_state(self, text: str) -> Plain:
         """The state that the text names: an id or an unambiguous prefix of at least 4 digits, a
         label, `published`, `published~N`, `@` (newest kept), `@~N`, `#17` (by seq).
-        not_found: state.not_found; conflict: state.ambiguous (details.candidates: list of ids)."""
+        not_found: state.not_found, state.none_published; invalid: state.ambiguous."""
 
     async def publish(self, state: str | None, message: str, author: str) -> Plain:
         """Publishes an existing state, or (None) the working state in one atomic step. The state

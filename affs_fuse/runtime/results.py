@@ -36,6 +36,7 @@ class FieldKind(StrEnum):
     DURATION = "duration"  # Float64 or integer, seconds
     FLAG = "flag"  # Bool
     LIST = "list"  # Array of Strings
+    REST = "rest"  # scalars of the row that no other field shows, as `key=value`
     PATH = "path"  # String; the exact bytes in `<name>_b64` when they are not UTF-8
 
 

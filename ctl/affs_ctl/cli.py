@@ -148,11 +148,9 @@ def _run(client: Client, line: str, options: Options, output: Output) -> int:
 
 
 def _fetch_schema(client: Client, line: str, output: Output) -> None:
-    """How the result wants to be shown. A line that names no command gets its error from the
-    runtime."""
-    name = line.split(None, 1)[0]
+    """How the result wants to be shown. What is wrong with a line will be said when it runs."""
     try:
-        description = client.command("describe", {"topic": name})
+        description = client.command("describe", {"line": line})
     except AffsError:
         return
     if isinstance(description, dict):

@@ -18,7 +18,7 @@ FORMATS = ("json", "jsonl", "ajis")
 
 _FLAGS = (*(f"--{name}" for name in FORMATS), "--no-color", "--quiet", "--version", "--help")
 _WITH_VALUE = ("--volume", "--timeout", "--completion")
-_SHORT = {"-V": "--volume", "-q": "--quiet", "-h": "--help", "-c": "--line"}
+_SHORT = {"-V": "--volume", "-q": "--quiet", "-h": "--help", "-c": "-c"}
 
 TIMEOUT_S_MAX = 7 * 24 * 3600
 
@@ -107,7 +107,7 @@ def parse_options(arguments: Sequence[str]) -> Options:
                 raise _usage(f"{word[:2]} takes no value")
         if name in _FLAGS and not equals:
             _flag(options, name)
-        elif name in (*_WITH_VALUE, "--line") and word != "--line":
+        elif name in _WITH_VALUE or (name == "-c" and before_command):
             if not equals and not rest:
                 raise _usage(f"{word} needs a value")
             _valued(options, name, value if equals else rest.pop(0))
@@ -142,7 +142,7 @@ def _valued(options: Options, name: str, value: str) -> None:
         options.volume = value
     elif name == "--completion":
         options.completion = value
-    elif name == "--line":
+    elif name == "-c":
         options.line = value
     else:
         options.timeout_s = _seconds(value)

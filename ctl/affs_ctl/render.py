@@ -201,10 +201,24 @@ def row(value: Value, fields: Sequence[Field]) -> str:
         if field.get("wide"):
             continue
         width = _STREAM_WIDTHS.get(field["kind"], 10)
-        cell = _cell(lookup(value, field["path"]), field["kind"])
+        if field["kind"] == "rest":
+            cell = _rest(value, {other["path"] for other in fields})
+        else:
+            cell = _cell(lookup(value, field["path"]), field["kind"])
         right = field["kind"] in ("count", "size", "growth")
         parts.append(cell.rjust(width) if right else cell.ljust(width))
     return "  ".join(parts).rstrip()
+
+
+def _rest(value: Value, shown: set[str]) -> str:
+    """What of a row has no column of its own."""
+    if not isinstance(value, dict):
+        return ""
+    return " ".join(
+        f"{clean(key)}={clean(str(member))}"
+        for key, member in value.items()
+        if key not in shown and not isinstance(member, dict | list) and member not in (None, "")
+    )
 
 
 def _cell(value: Value, kind: str) -> str:

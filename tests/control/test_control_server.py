@@ -2,6 +2,7 @@
 many clients."""
 
 import os
+import random
 import struct
 from pathlib import Path
 from typing import Any
@@ -367,8 +368,6 @@ async def test_a_hundred_clients(tmp_path: Path) -> None:
 
 
 async def test_random_bytes_never_end_the_server(tmp_path: Path) -> None:
-    import random
-
     chance = random.Random(7)
     async with serving(tmp_path) as served:
         for round_number in range(60):

@@ -139,7 +139,7 @@ class FakeEngine:
     async def checkpoint(self, label: str, message: str, author: str) -> dict[str, Any]:
         await self._verb("checkpoint")
         if label and any(state["label"] == label for state in self.kept):
-            raise AffsError("state.label_exists", Category.EXISTS, f"label {label!r} is in use")
+            raise AffsError("state.label_taken", Category.EXISTS, f"label {label!r} is in use")
         return self._keep(label, message, author, [])
 
     async def states(self, include_hidden: bool = False) -> list[dict[str, Any]]:
@@ -160,7 +160,7 @@ class FakeEngine:
             raise AffsError("state.not_found", Category.NOT_FOUND, f"no state {text!r}")
         if len(found) > 1:
             ids = [state["id"] for state in found]
-            raise AffsError("state.ambiguous", Category.CONFLICT, text, details={"candidates": ids})
+            raise AffsError("state.ambiguous", Category.INVALID, text, details={"candidates": ids})
         return found[0]
 
     async def publish(self, state: str | None, message: str, author: str) -> dict[str, Any]:
@@ -188,7 +188,7 @@ class FakeEngine:
         await self._verb("plan" if dry_run else "rollback")
         if undo:
             if self.aside is None:
-                raise AffsError("state.none_aside", Category.NOT_FOUND, "nothing to undo")
+                raise AffsError("state.nothing_to_undo", Category.NOT_FOUND, "nothing to undo")
             state = self.aside
         target = await self.resolve_state(state or "published")
         there = self.contents[target["id"]]

@@ -105,6 +105,7 @@ async def test_help_describe_and_complete_as_commands() -> None:
     described = await desk.ok("describe")
     assert [one["name"] for one in described["commands"]] == [one.name for one in COMMANDS]
     assert (await desk.ok("describe Diff"))["usage"].startswith("diff [A] [B]")
+    assert (await desk.ok(command="describe", args={"line": "Diff -h"}))["name"] == "help"
     assert (await desk.error("help rolback"))["code"] == "command.unknown"
     answer = await desk.ok("complete 'status --x' --cursor 3")
     assert [one["text"] for one in answer["candidates"]] == ["status"]

@@ -217,7 +217,7 @@ async def test_idempotency_of_errors(desk: Desk) -> None:
     error = await desk.error("checkpoint -l x", idempotency_key="k", trace="first")
     desk.runtime.engine.kept.clear()
     again = await desk.error("checkpoint -l x", idempotency_key="k", trace="second")
-    assert error["code"] == again["code"] == "state.label_exists"
+    assert error["code"] == again["code"] == "state.label_taken"
     assert again["trace"] == "second"
     engine = desk.runtime.engine
     engine.failure = AffsError("engine.busy", Category.BUSY, "later", retryable=True)

@@ -193,7 +193,7 @@ def test_safety_parameters_are_not_the_commands_own() -> None:
 
 @pytest.mark.parametrize(
     "label",
-    ["", "published", "Working", "@x", "#1", "-x", "a/b", "a~1", ".", "..", " a", "a\n", "x" * 65],
+    ["", "published", "working", "@x", "#1", "a/b", "a~1", ".", "..", " a", "a\n", "x" * 256],
 )
 def test_labels_that_would_mean_something_else(label: str) -> None:
     with pytest.raises(AffsError) as caught:
@@ -201,7 +201,7 @@ def test_labels_that_would_mean_something_else(label: str) -> None:
     assert caught.value.code == "command.value"
 
 
-@pytest.mark.parametrize("label", ["v1.0", "2026-11-23", "größer", "a b", "x" * 64])
+@pytest.mark.parametrize("label", ["v1.0", "2026-11-23", "größer", "a b", "-x", "x" * 255])
 def test_labels(label: str) -> None:
     assert Label().check(label) == label
 

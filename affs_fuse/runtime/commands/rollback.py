@@ -93,7 +93,13 @@ ROLLBACK = Command(
             Field("mounts_below", "Mounts in the way", FieldKind.LIST),
         ),
     ),
-    errors=("state.not_found", "state.ambiguous", "state.none_published", "state.mounts_below"),
+    errors=(
+        "state.not_found",
+        "state.ambiguous",
+        "state.none_published",
+        "state.nothing_to_undo",
+        "state.mounts_below",
+    ),
     examples=(
         Example("rollback --dry-run", "what would be lost?"),
         Example("rollback", "back to what was published"),

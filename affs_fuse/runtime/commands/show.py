@@ -29,7 +29,7 @@ SHOW = Command(
     description=(
         "A state is named by its id or any unambiguous beginning of it (4 digits at least), its "
         "label, `published`, `published~1` (the one published before), `@` (the newest kept), "
-        "`@~2` (two before that), or `#17` (the one of commit 17)."
+        "`@~2` (two before that), or `#17` (the one of commit 17; a shell wants it quoted)."
     ),
     options=Options,
     run=_run,

@@ -56,9 +56,9 @@ WATCH = Command(
         (
             Field("time_ns", "TIME", FieldKind.TIME),
             Field("kind", "EVENT"),
-            Field("seq", "SEQ", FieldKind.COUNT),
-            Field("state", "STATE", FieldKind.STATE),
-            Field("note", "NOTE"),
+            Field("", "DETAILS", FieldKind.REST),
+            Field("number", "NUMBER", FieldKind.COUNT, wide=True),
+            Field("cursor", "CURSOR", wide=True),
             Field("trace", "TRACE", FieldKind.ID, wide=True),
         ),
     ),
