@@ -491,7 +491,7 @@ typedef struct {
 /* root NULL: a new, empty tree (one dirty empty leaf). */
 affs_tree *affs_tree_new(affs_cache *cache, uint8_t kind, const affs_pointer *root, int writable);
 void affs_tree_free(affs_tree *tree); /* its dirty nodes go too */
-/* Point the tree elsewhere; its dirty nodes go. */
+/* Point the tree elsewhere; its dirty nodes go, and so do drops that were not taken. */
 int affs_tree_set_root(affs_tree *tree, const affs_pointer *root);
 /* AFFS_R_NOT_FOUND while the root is dirty. */
 int affs_tree_get_root(const affs_tree *tree, affs_pointer *root);
@@ -526,9 +526,10 @@ uint32_t affs_tree_take_dropped(affs_tree *tree, affs_dropped *dropped, uint32_t
 typedef struct affs_walk affs_walk;
 affs_walk *affs_walk_new(affs_cache *cache, const affs_pointer *root, int level_min);
 void affs_walk_free(affs_walk *walk);
-/* The next node of level >= level_min. Nodes below level_min are not read; with level_min 1 the
- * pointers of leaves are still given (a leaf is not loaded). AFFS_R_MISSING / AFFS_R_END as
- * usual. */
+/* The next pointer. A node of level >= level_min is read by the call after the one that gave its
+ * pointer, unless that was pruned; others are not read. So pointers down to level_min - 1 are
+ * given: with level_min 1 those of all leaves, none of which is loaded. AFFS_R_MISSING /
+ * AFFS_R_END as usual. */
 int affs_walk_next(affs_walk *walk, affs_pointer *pointer);
 void affs_walk_missing(const affs_walk *walk, affs_pointer *pointer);
 /* Do not descend below the node just given. */
