@@ -16,7 +16,7 @@ from affs_fuse.control.connection import Connection, ConnectionLimits
 from affs_fuse.control.peer import peer_identity, user_name
 from affs_fuse.control.socket_file import SocketFile
 from affs_fuse.errors import AffsError, Category
-from affs_fuse.protocol import Failure, ServerConnection
+from affs_fuse.protocol import Failure, ServerConnection, path_fields
 from affs_fuse.runtime.dispatcher import Dispatcher
 from affs_fuse.runtime.policy import Identity
 from affs_fuse.runtime.ports import Plain
@@ -54,13 +54,14 @@ class ControlStatistics:
 
 
 class ControlServer:
-    """Serves one socket. volume: what `welcome` says about the volume (uuid, label, mountpoint)."""
+    """Serves one socket. volume: what `welcome` says about the volume (uuid, label, and
+    mountpoint as `os.fsdecode` gives it)."""
 
     def __init__(
         self, dispatcher: Dispatcher, volume: Plain, limits: ControlLimits | None = None
     ) -> None:
         self._dispatcher = dispatcher
-        self._volume = volume
+        self._volume = {**volume, **path_fields("mountpoint", volume["mountpoint"])}
         self._limits = limits or ControlLimits()
         self._by_uid: Counter[int] = Counter()
         self._pending: dict[Connection, int] = {}

@@ -4,7 +4,7 @@ A server holds a `ServerConnection` per socket, a client a `ClientConnection`: b
 `receive` and messages come out, messages go in by `send` and bytes come out.
 """
 
-from affs_fuse.protocol.announcement import RUNTIME_DIRECTORY, Announcement
+from affs_fuse.protocol.announcement import RUNTIME_DIRECTORY, Announcement, path_fields
 from affs_fuse.protocol.connection import (
     REQUESTS_MAX,
     ClientConnection,
@@ -73,4 +73,5 @@ __all__ = [
     "error_to_auv",
     "parse_client",
     "parse_server",
+    "path_fields",
 ]

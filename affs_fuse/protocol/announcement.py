@@ -13,7 +13,7 @@ from typing import Any
 from affs_fuse.auv import AuvError, Limits, Value, format_pretty, parse
 from affs_fuse.errors import AffsError, Category
 
-__all__ = ["ANNOUNCEMENT_BYTES_MAX", "RUNTIME_DIRECTORY", "Announcement"]
+__all__ = ["ANNOUNCEMENT_BYTES_MAX", "RUNTIME_DIRECTORY", "Announcement", "path_fields"]
 
 RUNTIME_DIRECTORY = "/run/affs"
 """Where the mounts of root are announced."""
@@ -36,7 +36,7 @@ class Announcement:
     def to_json(self) -> bytes:
         fields: dict[str, Value] = {"affs": 1, "uuid": self.uuid, "label": self.label}
         for name in ("socket", "mountpoint", "volume"):
-            fields |= _path_fields(name, getattr(self, name))
+            fields |= path_fields(name, getattr(self, name))
         fields["pid"] = self.pid
         return format_pretty(fields).encode("utf-8") + b"\n"
 
@@ -61,7 +61,8 @@ class Announcement:
         )
 
 
-def _path_fields(name: str, path: str) -> dict[str, Value]:
+def path_fields(name: str, path: str) -> dict[str, Value]:
+    """A path as `os.fsdecode` gives it, as fields of an Object: name, and name_b64 if it must be."""
     exact = os.fsencode(path)
     try:
         return {name: exact.decode("utf-8")}

@@ -16,7 +16,16 @@ from affs_fuse.runtime.command import Command, Danger, Safety
 from affs_fuse.runtime.parameters import Parameter, ValueProblem
 from affs_fuse.runtime.words import Word, quote, split, syntax_error
 
-__all__ = ["Invocation", "closest", "option_named", "parse_arguments", "parse_words", "write_line"]
+__all__ = [
+    "Invocation",
+    "closest",
+    "did_you_mean",
+    "option_named",
+    "parse_arguments",
+    "parse_words",
+    "words_of",
+    "write_line",
+]
 
 SUGGESTIONS_MAX = 3
 

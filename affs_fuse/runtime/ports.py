@@ -32,7 +32,8 @@ class EnginePort(Protocol):
     optional."""
 
     async def status(self) -> Plain:
-        """uuid, label, backends (list of paths), mount (path or ""), read_only (bool),
+        """uuid, label, backends (list of paths), mount (path or ""; these two as
+        `os.fsdecode` gives them), read_only (bool),
         read_only_reason, seq and commit_time_ns of the last durable commit, dirty (bool: the
         working state differs from it), dirty_bytes, published (state dict or None), base (state
         that the working state descends from, or None), states (count of kept ones), objects,

@@ -359,6 +359,18 @@ async def test_status_tells_of_the_runtime_too(desk: Desk) -> None:
     assert runtime["events"]["cursor"] == desk.runtime.events.cursor
 
 
+async def test_paths_that_are_not_utf_8(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = await desk.runtime.engine.status()
+
+    async def odd() -> dict[str, Any]:
+        return {**plain, "mount": "/mnt/\udcff", "backends": ["/srv/\udcfe"]}
+
+    monkeypatch.setattr(desk.runtime.engine, "status", odd)
+    status = await desk.ok("status")
+    assert (status["mount"], status["mount_b64"]) == ("/mnt/\ufffd", "L21udC//")
+    assert status["backends"] == ["/srv/\ufffd"]
+
+
 async def test_df_and_pins(desk: Desk) -> None:
     assert (await desk.ok("df"))["used"] == 6
     await desk.ok("checkpoint -l x")

@@ -1,6 +1,9 @@
 """`status`: the volume, its states and its space on one screen."""
 
+import os
+
 from affs_fuse.auv import Value
+from affs_fuse.protocol import path_fields
 from affs_fuse.runtime.command import Command, Context, Example, Kind, NoOptions
 from affs_fuse.runtime.policy import Role
 from affs_fuse.runtime.results import Field, FieldKind, Schema, Shape
@@ -9,7 +12,10 @@ __all__ = ["STATUS"]
 
 
 async def _run(context: Context, options: NoOptions) -> Value:
-    return {**await context.engine.status(), "runtime": context.runtime_status()}
+    status = await context.engine.status()
+    backends = [os.fsencode(path).decode("utf-8", "replace") for path in status["backends"]]
+    mount = path_fields("mount", status["mount"])
+    return {**status, **mount, "backends": backends, "runtime": context.runtime_status()}
 
 
 STATUS = Command(
