@@ -22,7 +22,7 @@ ffibuilder.set_source(
     include_dirs=["native/include", "native/src"],
     depends=relative([*(NATIVE / "include").glob("*.h"), *(NATIVE / "src").glob("*.h")]),
     extra_compile_args=[
-        "-std=c11", "-O3", "-g", "-Wall", "-Wextra", "-D_FORTIFY_SOURCE=2",
+        "-std=c11", "-O3", "-g", "-UNDEBUG", "-Wall", "-Wextra", "-D_FORTIFY_SOURCE=2",
         "-fstack-protector-strong", "-fvisibility=hidden",
     ],
 )

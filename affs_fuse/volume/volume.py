@@ -93,6 +93,7 @@ class Volume:
         self._readers: dict[int, int] = {}
         self._batch_readers: dict[int, int] = {}
         self._changed_outside = False
+        self._roots_cut = self._roots_now()
         self._next_operation = self._find_next_operation()
         self._claimed = False
 
@@ -338,12 +339,15 @@ class Volume:
         counted)?
         """
         return (
-            self.working.tree.root is None
-            or self._changed_outside
+            self._changed_outside
             or self._abandoned is not None
-            or self.trees.checkpoint.root is None
-            or self.trees.system.root is None
+            or self._roots_now() != self._roots_cut
         )
+
+    def _roots_now(self) -> tuple[Pointer | None, ...]:
+        """Roots of what users change. The space tree is left out: it follows the others. A root may
+        change with no node dirty, when a removal leaves the tree with a node that it had before."""
+        return self.working.tree.root, self.trees.checkpoint.root, self.trees.system.root
 
     @property
     def wants_commit(self) -> bool:
@@ -384,6 +388,7 @@ class Volume:
             cut.record.namespace_root,
         )
         self._changed_outside = False
+        self._roots_cut = self._roots_now()
         if asked.seal is not None:
             self._abandoned = None
         self._in_flight = cut
