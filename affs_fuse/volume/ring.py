@@ -14,6 +14,8 @@ from affs_fuse.volume import layout
 
 __all__ = ["RingReading", "Slot", "read_ring", "read_slot", "write_record"]
 
+_EMPTY = bytes(BLOCK_SIZE)
+
 
 @dataclass(frozen=True, slots=True)
 class Slot:
@@ -66,7 +68,7 @@ def read_slot(device: Device, uuid: bytes, region: int, index: int) -> Slot:
     image, result = device.read(layout.ring_offset(region, index), BLOCK_SIZE)
     if not result.ok:
         return Slot(region, index, None, "unreadable", b"")
-    if not any(image):
+    if image == _EMPTY:
         return Slot(region, index, None, "empty", image)
     try:
         verify_commit(image, uuid)
