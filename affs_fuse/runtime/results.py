@@ -57,7 +57,8 @@ class Field:
 @dataclass(frozen=True, slots=True)
 class Schema:
     """fields: of the document, or of each row. headline: one sentence for people with `{path}` for
-    fields, "" for none. summary: of a stream's last object. plan: of what a dry run answers."""
+    fields, "" for none; with a headline and without fields it is all that people see. summary: of a
+    stream's last object. plan: of what a dry run answers."""
 
     shape: Shape
     fields: tuple[Field, ...] = ()
@@ -80,16 +81,16 @@ class Schema:
 
 
 STATE_FIELDS = (
-    Field("id", "ID", FieldKind.ID),
-    Field("label", "LABEL"),
-    Field("seq", "SEQ", FieldKind.COUNT),
-    Field("time_ns", "TIME", FieldKind.TIME),
-    Field("published", "PUBLISHED", FieldKind.FLAG),
-    Field("pins", "PINS", FieldKind.COUNT),
-    Field("flags", "FLAGS", FieldKind.LIST),
-    Field("objects", "OBJECTS", FieldKind.COUNT, wide=True),
-    Field("bytes", "SIZE", FieldKind.SIZE),
-    Field("author", "AUTHOR"),
-    Field("message", "MESSAGE"),
+    Field("id", "Id", FieldKind.ID),
+    Field("label", "Label"),
+    Field("seq", "Seq", FieldKind.COUNT),
+    Field("time_ns", "Time", FieldKind.TIME),
+    Field("published", "Published", FieldKind.FLAG),
+    Field("pins", "Pins", FieldKind.COUNT),
+    Field("flags", "Flags", FieldKind.LIST),
+    Field("objects", "Objects", FieldKind.COUNT, wide=True),
+    Field("bytes", "Size", FieldKind.SIZE),
+    Field("author", "Author"),
+    Field("message", "Message"),
 )
 """Of the state dict (ports.py)."""

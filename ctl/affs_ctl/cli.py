@@ -5,6 +5,7 @@ error's category gives the exit status. It imports neither trio nor the runtime,
 at once.
 """
 
+import io
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -47,6 +48,9 @@ def exit_status(error: AffsError) -> int:
 def main(arguments: Sequence[str] | None = None) -> int:
     """The program: its exit status."""
     words = list(sys.argv[1:] if arguments is None else arguments)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # whatever the locale cannot show
     try:
         return _main(words)
     except BrokenPipeError:
@@ -197,7 +201,8 @@ def _confirmed(error: AffsError, output: Output) -> str | None:
     if error.code == "plan.stale":
         output.error(error)
     output.plan(error.details.get("plan"))
-    return line if _ask("Do it? It cannot be undone. [y/N] ", input) else None
+    lasting = " It cannot be undone." if error.details.get("danger") == "destructive" else ""
+    return line if _ask(f"Do it?{lasting} [y/N] ", input) else None
 
 
 def _ask(question: str, read: Callable[[str], str]) -> bool:

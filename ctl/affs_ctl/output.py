@@ -191,9 +191,11 @@ class People:
         elif shape == "stream":
             self._summary(value)
         else:
-            if template := self._schema.get("headline"):
+            template = self._schema.get("headline")
+            if template:
                 self._note(render.headline(template, value, fields))
-            self._print(render.document(value, fields))
+            if fields or not template:
+                self._print(render.document(value, fields))
 
     def plan(self, plan: Value) -> None:
         """What a command would do, before the question whether it shall; on standard error."""
@@ -221,10 +223,13 @@ class People:
         fields = self._schema.get("summary") or []
         if self._quiet or not isinstance(value, dict) or not fields:
             return
-        parts = [
-            f"{field['title']} {render.text_of(render.lookup(value, field['path']), field['kind'])}"
-            for field in fields
-        ]
+        parts = []
+        for field in fields:
+            found = render.lookup(value, field["path"])
+            if field["kind"] != "flag":
+                parts.append(f"{field['title']} {render.text_of(found, field['kind'])}")
+            elif found:
+                parts.append(field["title"])
         print(", ".join(parts), file=sys.stderr)
 
     def _note(self, text: str) -> None:

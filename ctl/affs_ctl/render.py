@@ -175,7 +175,7 @@ def table(rows: Sequence[Value], fields: Sequence[Field], width: int | None) -> 
     for field in fields:
         cells = [_cell(lookup(row, field["path"]), field["kind"]) for row in rows]
         if any(cells):
-            columns.append((field, [field["title"], *cells]))
+            columns.append((field, [field["title"].upper(), *cells]))
     if width is not None and _total(columns) > width:
         columns = [column for column in columns if not column[0].get("wide")]
     widths = [max(map(len, cells)) for _, cells in columns]

@@ -85,11 +85,13 @@ class Served:
 
 
 @asynccontextmanager
-async def serving(folder: Path, limits: ControlLimits | None = None) -> AsyncIterator[Served]:
+async def serving(
+    folder: Path, limits: ControlLimits | None = None, mode: int = 0o600
+) -> AsyncIterator[Served]:
     runtime = FakeRuntime()
     server = ControlServer(runtime.dispatcher, VOLUME, limits)
     path = str(folder / "c.sock")
-    with SocketFile.open(path) as socket_file:
+    with SocketFile.open(path, mode=mode) as socket_file:
         async with trio.open_nursery() as nursery:
             await nursery.start(server.run, socket_file)
             served = Served(runtime, server, path)

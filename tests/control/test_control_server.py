@@ -4,6 +4,7 @@ many clients."""
 import os
 import random
 import struct
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ from trio.testing import wait_all_tasks_blocked
 from affs_fuse.auv import encode
 from affs_fuse.control import ControlLimits
 from affs_fuse.control.connection import ConnectionLimits
+
+ROOT = Path(__file__).parents[2]
 
 
 async def test_hello_tells_who_one_is(tmp_path: Path) -> None:
@@ -365,6 +368,44 @@ async def test_a_hundred_clients(tmp_path: Path) -> None:
         assert done == 100
         await wait_all_tasks_blocked()
         assert served.server.statistics().connections == 0
+
+
+ASK_AS_ANOTHER = """
+import os, sys
+sys.path[:0] = sys.argv[4:]
+from affs_ctl.client import Client
+from affs_fuse.errors import AffsError
+os.setgroups([]); os.setgid(77); os.setuid(int(sys.argv[2]))
+with Client.connect(sys.argv[1]) as client:
+    print(client.welcome.role, client.welcome.identity["uid"])
+    for line in sys.argv[3].split(";"):
+        try:
+            client.run(line)
+            print("ok")
+        except AffsError as error:
+            print(error.code, error.category)
+"""
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="becomes another user")
+@pytest.mark.parametrize(
+    ("uid", "said"),
+    [
+        (1000, ["admin 1000", "ok", "ok", "ok"]),
+        (4242, ["observer 4242", "policy.role denied", "policy.role denied", "ok"]),
+    ],
+)
+async def test_other_users_have_their_role(tmp_path: Path, uid: int, said: list[str]) -> None:
+    for folder in (tmp_path, *tmp_path.parents[:2]):
+        folder.chmod(0o755)
+    async with serving(tmp_path, mode=0o666) as served:
+        paths = [str(ROOT), str(ROOT / "ctl")]
+        command = [sys.executable, "-c", ASK_AS_ANOTHER, served.path, str(uid)]
+        done = await trio.run_process(
+            [*command, "publish;rollback;status", *paths], capture_stdout=True
+        )
+        assert done.stdout.decode().splitlines() == said
+        assert ("rollback" in served.runtime.engine.calls) is (uid == 1000)
 
 
 async def test_random_bytes_never_end_the_server(tmp_path: Path) -> None:

@@ -51,10 +51,10 @@ async def test_the_story_of_a_volume(desk: Desk) -> None:
 
 async def test_diff_counts_and_stops_at_the_limit(desk: Desk) -> None:
     summary = await desk.ok("diff --limit 1 --exit-code")
-    assert (summary["count"], summary["complete"], summary["exit_status"]) == (1, False, 4)
+    assert (summary["count"], summary["more"], summary["exit_status"]) == (1, True, 4)
     desk.reply.items.clear()
     summary = await desk.ok("diff --limit 2")
-    assert (summary["added"], summary["bytes"], summary["complete"]) == (2, 6, True)
+    assert (summary["added"], summary["bytes"], summary["more"]) == (2, 6, False)
     assert "exit_status" not in summary
     await desk.ok("publish")
     assert "exit_status" not in await desk.ok("diff --exit-code")

@@ -6,7 +6,7 @@ from affs_fuse.auv import Value
 from affs_fuse.runtime.command import Command, Context, Example, Kind
 from affs_fuse.runtime.parameters import Label, Text, option
 from affs_fuse.runtime.policy import Role
-from affs_fuse.runtime.results import STATE_FIELDS, Schema, Shape
+from affs_fuse.runtime.results import Schema, Shape
 
 __all__ = ["CHECKPOINT"]
 
@@ -33,7 +33,7 @@ CHECKPOINT = Command(
     ),
     options=Options,
     run=_run,
-    result=Schema(Shape.DOCUMENT, STATE_FIELDS, headline="Kept as {}."),
+    result=Schema(Shape.DOCUMENT, headline="Kept as {}."),
     errors=("state.label_taken",),
     examples=(
         Example("checkpoint -l before-upgrade", "a state to come back to"),

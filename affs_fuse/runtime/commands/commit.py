@@ -6,7 +6,7 @@ from affs_fuse.auv import Value
 from affs_fuse.runtime.command import Command, Context, Example, Kind
 from affs_fuse.runtime.parameters import Text, option
 from affs_fuse.runtime.policy import Role
-from affs_fuse.runtime.results import Field, FieldKind, Schema, Shape
+from affs_fuse.runtime.results import Schema, Shape
 
 __all__ = ["COMMIT"]
 
@@ -33,14 +33,6 @@ COMMIT = Command(
     ),
     options=Options,
     run=_run,
-    result=Schema(
-        Shape.DOCUMENT,
-        (
-            Field("seq", "Commit", FieldKind.COUNT),
-            Field("time_ns", "Time", FieldKind.TIME),
-            Field("changed", "Something to do", FieldKind.FLAG),
-        ),
-        headline="Everything up to commit {seq} is durable.",
-    ),
+    result=Schema(Shape.DOCUMENT, headline="Everything up to commit {seq} is durable."),
     examples=(Example("commit", "before pulling the plug"),),
 )

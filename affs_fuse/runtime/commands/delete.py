@@ -64,7 +64,6 @@ DELETE = Command(
     result=Schema(
         Shape.DOCUMENT,
         (
-            Field("state", "Deleted", FieldKind.STATE),
             Field("freed_bytes", "Freed", FieldKind.SIZE),
             Field("waits_for", "Space waits for", FieldKind.LIST),
         ),

@@ -30,17 +30,17 @@ async def _run(context: Context, options: Options) -> Value:
     # One more than asked for tells whether there is more.
     limit = None if options.limit is None else options.limit + 1
     count = 0
-    complete = True
+    more = False
     async with aclosing(context.engine.diff(options.a, options.b, limit)) as changes:
         async for change in changes:
             if count == options.limit:
-                complete = False
+                more = True
                 break
             count += 1
             kinds[change["kind"]] += 1
             growth += change["bytes"]
             await context.reply.item(change)
-    summary: dict[str, Value] = {**kinds, "count": count, "bytes": growth, "complete": complete}
+    summary: dict[str, Value] = {**kinds, "count": count, "bytes": growth, "more": more}
     if options.exit_code and count:
         summary["exit_status"] = DIFFERENT_EXIT_STATUS
     return summary
@@ -61,11 +61,11 @@ DIFF = Command(
     result=Schema(
         Shape.STREAM,
         (
-            Field("kind", "CHANGE"),
-            Field("what", "WHAT", FieldKind.LIST),
-            Field("bytes", "GROWTH", FieldKind.GROWTH),
-            Field("path", "PATH", FieldKind.PATH),
-            Field("from", "FROM", FieldKind.PATH),
+            Field("kind", "Change"),
+            Field("what", "What", FieldKind.LIST),
+            Field("bytes", "Growth", FieldKind.GROWTH),
+            Field("path", "Path", FieldKind.PATH),
+            Field("from", "From", FieldKind.PATH),
         ),
         summary=(
             Field("added", "added", FieldKind.COUNT),
@@ -73,7 +73,7 @@ DIFF = Command(
             Field("changed", "changed", FieldKind.COUNT),
             Field("renamed", "renamed", FieldKind.COUNT),
             Field("bytes", "growth", FieldKind.GROWTH),
-            Field("complete", "all of it", FieldKind.FLAG),
+            Field("more", "there is more", FieldKind.FLAG),
         ),
     ),
     errors=("state.not_found", "state.ambiguous"),

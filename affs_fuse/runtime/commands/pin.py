@@ -6,7 +6,7 @@ from affs_fuse.auv import Value
 from affs_fuse.runtime.command import Command, Context, Example, Kind
 from affs_fuse.runtime.parameters import StateReference, argument
 from affs_fuse.runtime.policy import Role
-from affs_fuse.runtime.results import STATE_FIELDS, Schema, Shape
+from affs_fuse.runtime.results import Schema, Shape
 
 __all__ = ["PIN"]
 
@@ -29,7 +29,7 @@ PIN = Command(
     description="Pins are counted: a state can be deleted when every pin is released.",
     options=Options,
     run=_run,
-    result=Schema(Shape.DOCUMENT, STATE_FIELDS, headline="Pinned {}."),
+    result=Schema(Shape.DOCUMENT, headline="Pinned {}; pins now: {pins}."),
     errors=("state.not_found", "state.ambiguous"),
     examples=(Example("pin before-upgrade", "keep it for good"),),
 )

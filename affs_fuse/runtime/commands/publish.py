@@ -6,7 +6,7 @@ from affs_fuse.auv import Value
 from affs_fuse.runtime.command import Command, Context, Example, Kind
 from affs_fuse.runtime.parameters import StateReference, Text, argument, option
 from affs_fuse.runtime.policy import Role
-from affs_fuse.runtime.results import STATE_FIELDS, Field, FieldKind, Schema, Shape
+from affs_fuse.runtime.results import Schema, Shape
 
 __all__ = ["PUBLISH"]
 
@@ -35,11 +35,7 @@ PUBLISH = Command(
     ),
     options=Options,
     run=_run,
-    result=Schema(
-        Shape.DOCUMENT,
-        (*STATE_FIELDS, Field("previous", "BEFORE", FieldKind.ID)),
-        headline="Published {}.",
-    ),
+    result=Schema(Shape.DOCUMENT, headline="Published {}."),
     errors=("state.not_found", "state.ambiguous"),
     examples=(
         Example('publish -m "release 4"', "vouch for what is there now"),

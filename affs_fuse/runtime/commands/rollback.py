@@ -77,11 +77,9 @@ ROLLBACK = Command(
     result=Schema(
         Shape.DOCUMENT,
         (
-            Field("target", "Now at", FieldKind.STATE),
             Field("abandoned", "Put aside as", FieldKind.STATE),
             *_COUNTS,
             Field("stale_handles", "Stale open files", FieldKind.COUNT),
-            Field("seq", "Commit", FieldKind.COUNT),
         ),
         headline="Rolled back to {target}.",
         plan=(

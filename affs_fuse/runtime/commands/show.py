@@ -33,7 +33,7 @@ SHOW = Command(
     ),
     options=Options,
     run=_run,
-    result=Schema(Shape.DOCUMENT, (*STATE_FIELDS, Field("parent", "PARENT", FieldKind.ID))),
+    result=Schema(Shape.DOCUMENT, (*STATE_FIELDS, Field("parent", "Parent", FieldKind.ID))),
     errors=("state.not_found", "state.ambiguous"),
     examples=(
         Example("show published", "what does the volume vouch for?"),

@@ -6,7 +6,7 @@ from affs_fuse.auv import Value
 from affs_fuse.runtime.command import Command, Context, Example, Kind
 from affs_fuse.runtime.parameters import StateReference, argument
 from affs_fuse.runtime.policy import Role
-from affs_fuse.runtime.results import STATE_FIELDS, Schema, Shape
+from affs_fuse.runtime.results import Schema, Shape
 
 __all__ = ["UNPIN"]
 
@@ -29,7 +29,7 @@ UNPIN = Command(
     description="With the last pin gone the state can be deleted, and retention may do so.",
     options=Options,
     run=_run,
-    result=Schema(Shape.DOCUMENT, STATE_FIELDS, headline="Unpinned {}."),
+    result=Schema(Shape.DOCUMENT, headline="Unpinned {}; pins now: {pins}."),
     errors=("state.not_found", "state.ambiguous", "state.not_pinned"),
     examples=(Example("unpin before-upgrade", "it may go"),),
 )

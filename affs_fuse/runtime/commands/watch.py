@@ -54,12 +54,12 @@ WATCH = Command(
     result=Schema(
         Shape.STREAM,
         (
-            Field("time_ns", "TIME", FieldKind.TIME),
-            Field("kind", "EVENT"),
-            Field("", "DETAILS", FieldKind.REST),
-            Field("number", "NUMBER", FieldKind.COUNT, wide=True),
-            Field("cursor", "CURSOR", wide=True),
-            Field("trace", "TRACE", FieldKind.ID, wide=True),
+            Field("time_ns", "Time", FieldKind.TIME),
+            Field("kind", "Event"),
+            Field("", "Details", FieldKind.REST),
+            Field("number", "Number", FieldKind.COUNT, wide=True),
+            Field("cursor", "Cursor", wide=True),
+            Field("trace", "Trace", FieldKind.ID, wide=True),
         ),
     ),
     errors=("event.cursor",),
