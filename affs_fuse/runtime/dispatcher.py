@@ -169,7 +169,8 @@ class Dispatcher:
             catalogue=self._registry,
             runtime_status=self.status,
         )
-        if command.kind is Kind.QUERY or not request.idempotency_key:
+        harmless = command.kind is Kind.QUERY or invocation.safety.dry_run
+        if harmless or not request.idempotency_key:
             return await self._safely(context, invocation)
         return await self._memory.once(
             session.identity.uid,

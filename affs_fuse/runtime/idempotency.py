@@ -3,8 +3,8 @@ again.
 
 Invariants: keys belong to a user, not to a connection, since a client repeats after it lost one.
 One run per key at a time; who asks meanwhile waits for it. An outcome that invites a repetition
-(busy, cancelled, deadline, anything retryable) is not kept. Memory is bounded in entries and bytes;
-the oldest go first.
+(busy, cancelled, deadline, anything retryable, a question for confirmation) is not kept. Memory is
+bounded in entries and bytes; the oldest go first.
 """
 
 from collections import OrderedDict
@@ -25,6 +25,7 @@ BYTES_MAX = 8 << 20
 """Of all kept answers together, but the newest is kept whatever its size."""
 
 _NOT_FINAL = frozenset({Category.BUSY, Category.CANCELLED, Category.DEADLINE})
+_QUESTIONS = frozenset({"plan.unconfirmed", "plan.stale"})
 
 Key = tuple[int, str]
 """uid and the client's key."""
@@ -36,6 +37,10 @@ class _Kept:
     value: Value
     error: AffsError | None
     size: int
+
+
+def _is_final(error: AffsError) -> bool:
+    return not (error.retryable or error.category in _NOT_FINAL or error.code in _QUESTIONS)
 
 
 class IdempotencyMemory:
@@ -75,7 +80,7 @@ class IdempotencyMemory:
         try:
             value = await run()
         except AffsError as error:
-            if error.category not in _NOT_FINAL and not error.retryable:
+            if _is_final(error):
                 self._keep(memory_key, fingerprint, None, error)
             raise
         else:

@@ -234,6 +234,16 @@ async def test_idempotency_keys_are_of_one_request_and_one_user(desk: Desk) -> N
     assert (await root.ok("publish", idempotency_key="k"))["published"]
 
 
+async def test_idempotency_keeps_no_questions(desk: Desk) -> None:
+    await desk.ok("checkpoint -l x")
+    assert (await desk.ok("delete x -n", idempotency_key="k"))["danger"] == "destructive"
+    error = await desk.error("delete x", idempotency_key="k")
+    line = error["details"]["confirmed_line"]
+    first = await desk.ok(line, idempotency_key="k")
+    assert await desk.ok(line, idempotency_key="k") == first
+    assert desk.runtime.engine.calls.count("delete") == 1
+
+
 async def test_idempotency_while_the_first_is_still_at_it(desk: Desk) -> None:
     engine = desk.runtime.engine
     engine.gate = trio.Event()
