@@ -20,6 +20,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.xdist_group("mount"))
 
 
+@pytest.fixture
+def public_tmp_path(tmp_path: Path) -> Path:
+    """tmp_path, which other users may pass through and read."""
+    tmp_path.chmod(0o755)
+    for parent in tmp_path.parents:
+        if parent.name.startswith(("pytest-", "popen-")):  # pytest's own, with xdist one more
+            parent.chmod(0o755)
+    return tmp_path
+
+
 def mounts_below(folder: Path) -> list[str]:
     """Mount points of AfFS volumes below folder, the latest mount first."""
     found = []

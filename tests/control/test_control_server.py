@@ -395,10 +395,10 @@ with Client.connect(sys.argv[1]) as client:
         (4242, ["observer 4242", "policy.role denied", "policy.role denied", "ok"]),
     ],
 )
-async def test_other_users_have_their_role(tmp_path: Path, uid: int, said: list[str]) -> None:
-    for folder in (tmp_path, *tmp_path.parents[:2]):
-        folder.chmod(0o755)
-    async with serving(tmp_path, mode=0o666) as served:
+async def test_other_users_have_their_role(
+    public_tmp_path: Path, uid: int, said: list[str]
+) -> None:
+    async with serving(public_tmp_path, mode=0o666) as served:
         paths = [str(ROOT), str(ROOT / "ctl")]
         command = [sys.executable, "-c", ASK_AS_ANOTHER, served.path, str(uid)]
         done = await trio.run_process(
