@@ -137,8 +137,7 @@ class Operations(pyfuse3.Operations):
         try:
             gone = self._counts.forget(inode_list)
             self._kernel.forget(gone)
-            for inode in gone:
-                self._engine.forget(inode)
+            self._engine.forget(gone)
         except Exception as error:  # noqa: BLE001 - nobody waits for an answer
             self.note_failure("forget", error)
 

@@ -6,11 +6,11 @@ from functools import partial
 import pyfuse3
 from pyfuse3 import EntryAttributes, FUSEError, RequestContext, SetattrFields, StatvfsData
 
-from affs_fuse.core.constants import BLOCK_SIZE, NAME_MAX, OBJECT_BITS, OBJECT_ROOT
+from affs_fuse.core.constants import BLOCK_SIZE, NAME_MAX, OBJECT_BITS
 from affs_fuse.errors import AffsError
 from affs_fuse.posix.attributes import Attributes, Changes
 from affs_fuse.posix.permissions import Credentials
-from affs_fuse.posix.views import DOOR_VIEW
+from affs_fuse.posix.views import DOOR_VIEW, LINKS
 from affs_fuse.volume.statistics import StatFs
 
 __all__ = [
@@ -23,22 +23,21 @@ __all__ = [
     "statvfs_of",
 ]
 
-OBJECT_MASK = (1 << OBJECT_BITS) - 1
 _SECTORS_PER_BLOCK = BLOCK_SIZE // 512
 
 
 def entry_of(attributes: Attributes, timeout_s: float) -> EntryAttributes:
     """What the kernel gets about an inode, to be cached for timeout_s seconds.
 
-    Names of the door to kept states (`.affs`) come and go without the kernel's doing, so they are
-    asked for each time.
+    Labels and short ids of kept states come and go without the kernel's doing, so they are asked
+    for each time.
     """
     number, inode = attributes
     entry = EntryAttributes()
     entry.st_ino = number
     entry.generation = inode.generation
     entry.entry_timeout = timeout_s
-    if number >> OBJECT_BITS and (is_door(number) or number & OBJECT_MASK == OBJECT_ROOT):
+    if number >= LINKS and is_door(number):
         entry.entry_timeout = 0
     entry.attr_timeout = timeout_s
     entry.st_mode = inode.mode

@@ -8,7 +8,7 @@ here, on the loop's thread. It is the one place that decides what goes to a work
 """
 
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, ParamSpec, TypeVar
@@ -16,10 +16,11 @@ from typing import Any, ParamSpec, TypeVar
 import trio
 
 from affs_fuse.auv import AuvError, decode, encode
-from affs_fuse.core.constants import TREE_NAMESPACE
+from affs_fuse.core.constants import OBJECT_BITS, TREE_NAMESPACE
 from affs_fuse.core.tree import Tree
 from affs_fuse.errors import AffsError, Category
 from affs_fuse.posix.namespace import Namespace
+from affs_fuse.posix.views import CHECKPOINTS
 from affs_fuse.runtime.committer import Committer, CommitterStatistics
 from affs_fuse.runtime.describe import space_dict, state_dict, uuid_text
 from affs_fuse.runtime.differences import ObjectDiff, Paths, describe
@@ -204,10 +205,14 @@ class Engine:
             self._writeback.wake()
         return written
 
-    def forget(self, inode: int) -> None:
-        """The kernel does not know the inode any more."""
-        self._namespace.forget(inode)
-        if self._namespace.removals_pending:
+    def forget(self, inodes: Sequence[int]) -> None:
+        """The kernel does not know these inodes any more."""
+        namespace = self._namespace
+        for inode in inodes:
+            namespace.forget(inode)
+            if inode >> OBJECT_BITS:
+                self._jobs.wake_reclaim()
+        if namespace.removals_pending:
             self._jobs.wake_clean()
 
     async def release(self, handle: int) -> None:
@@ -341,7 +346,13 @@ class Engine:
         for state in expired:
             verbs.delete(volume, state)
         if expired:
+            await self._hide(expired)
             self._jobs.wake_reclaim()
+
+    async def _hide(self, deleted: list[KeptState]) -> None:
+        """Let the kernel forget the views of deleted states: what it remembers, holds them."""
+        names = [state.hex_id.encode() for state in deleted]
+        await self._kernel.invalidate_entries([(CHECKPOINTS, name) for name in names])
 
     async def delete_state(self, state: str) -> Plain:
         volume = self._volume
@@ -353,6 +364,7 @@ class Engine:
             volume.note_change()
             await self._verb_cut(CutRequest)
         self._events.publish("delete", state=chosen.hex_id, label=chosen.label)
+        await self._hide([chosen])
         self._jobs.wake_reclaim()
         freed = None
         if not waits_for:

@@ -144,13 +144,15 @@ class Mounted:
     # ---- commands ----
 
     def affsctl(self, *words: str, status: int = 0) -> Any:
-        """The JSON that affsctl answers."""
+        """The JSON that affsctl answers; with another status than 0, what it says on stderr."""
         done = subprocess.run(
             [sys.executable, "-m", "affs_ctl", "-V", str(self.directory), "--json", *words],
             env=ENVIRONMENT, capture_output=True, check=False, timeout=END_TIMEOUT_S,
         )
         text = done.stdout.decode()
         assert done.returncode == status, f"{words}: {text}{done.stderr.decode()}"
+        if status:
+            return done.stderr.decode()
         return json.loads(text) if text.strip() else None
 
     def client(self) -> Client:
