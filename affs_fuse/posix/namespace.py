@@ -31,7 +31,7 @@ from affs_fuse.posix.attributes import ATIME_POLICIES, Attributes, Changes, atim
 from affs_fuse.posix.context import Context
 from affs_fuse.posix.errors import posix_error
 from affs_fuse.posix.handles import Handle, Handles
-from affs_fuse.posix.permissions import READ, WRITE, Credentials
+from affs_fuse.posix.permissions import READ, WRITE, Credentials, permitted
 from affs_fuse.posix.reading import READDIR_ENTRIES
 from affs_fuse.posix.renaming import RENAME_EXCHANGE, RENAME_NOREPLACE, rename
 from affs_fuse.posix.views import DoorOwner, Views
@@ -283,7 +283,7 @@ class Namespace:
             if found.payload is not None:
                 acl = parse(xattrs.inline_value(found.payload))
                 return permitted_by(acl, inode, credentials, wanted)
-        return permitted_by((), inode, credentials, wanted)
+        return permitted(inode.mode, inode.uid, inode.gid, credentials, wanted)
 
     def open(self, number: int, flags: int, credentials: Credentials) -> int:
         """A handle on a regular file; O_TRUNC is done. Errors: EISDIR, ELOOP, ENXIO, EROFS, ESTALE;
