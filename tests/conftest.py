@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-MOUNTING_ROOMS = {"fuse", "daemon", "cli", "mount", "e2e"}
+MOUNTING_ROOMS = {"fuse", "daemon", "cli", "mount", "e2e", "conformance", "programs"}
 TESTS = Path(__file__).resolve().parent
 
 

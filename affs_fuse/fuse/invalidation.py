@@ -3,7 +3,8 @@
 The daemon is the only writer, so the kernel caches for long; what changes by another way than the
 kernel's own requests (a rollback) is announced here. Invariants:
 - Notifications are sent from a worker thread, never from the loop: the kernel makes them wait for
-  requests that are under way, and the loop is what answers those.
+  requests that are under way, and the loop is what answers those. Those about an open file's
+  attributes alone touch no page and wait for nothing.
 - The worker threads are of this object alone, so a loader or a commit never waits behind one.
 - What the kernel does not know costs no notification.
 """
@@ -86,6 +87,11 @@ class KernelCaches:
         self._inodes += len(known)
         await self._notify(_invalidate_inode, known)
 
+    def invalidate_attributes(self, inode: int) -> None:
+        """Of a file that is being opened: not its pages. At once, from the loop."""
+        self._inodes += 1
+        self._failures += _notify_batch(_invalidate_attributes, [inode])
+
     async def invalidate_entries(self, entries: Sequence[tuple[int, bytes]]) -> None:
         known = [entry for entry in entries if entry[0] in self._counts]
         self._entries += len(known)
@@ -120,6 +126,10 @@ def _notify_batch(notify: Callable[[_Item], None], items: Sequence[_Item]) -> in
 
 def _invalidate_inode(inode: int) -> None:
     pyfuse3.invalidate_inode(inode)
+
+
+def _invalidate_attributes(inode: int) -> None:
+    pyfuse3.invalidate_inode(inode, attr_only=True)
 
 
 def _invalidate_entry(entry: tuple[int, bytes]) -> None:

@@ -263,6 +263,8 @@ class Operations(pyfuse3.Operations):
     @_handler
     async def open(self, inode: int, flags: int, ctx: RequestContext) -> FileInfo:
         handle = await self._run(self._namespace.open, inode, flags, credentials_of(ctx))
+        if self._namespace.handle_of(handle).access_moved:
+            self._kernel.invalidate_attributes(inode)
         return FileInfo(fh=handle, keep_cache=self._kernel.trusts(inode))
 
     @_handler

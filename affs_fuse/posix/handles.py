@@ -15,9 +15,13 @@ __all__ = ["Handle", "Handles", "OpenObject"]
 
 
 class Handle:
-    """What one open(2) asked for."""
+    """What one open(2) asked for. access_moved: opening moved the access time, which the kernel
+    cannot know where it reads from its own pages only."""
 
-    __slots__ = ("append", "credentials", "noatime", "number", "object", "readable", "writable")
+    __slots__ = (
+        "access_moved", "append", "credentials", "noatime", "number", "object", "readable",
+        "writable",
+    )  # fmt: skip
 
     def __init__(
         self, number: int, opened: "OpenObject", flags: int, credentials: Credentials
@@ -29,6 +33,7 @@ class Handle:
         self.writable = mode != os.O_RDONLY
         self.append = bool(flags & os.O_APPEND)
         self.noatime = bool(flags & os.O_NOATIME)
+        self.access_moved = False
         self.credentials = credentials
 
 

@@ -302,9 +302,11 @@ class Namespace:
         if flags & os.O_TRUNC:
             changing.change(self._context, number, Changes(size=0), credentials, stamp=True)
             inode = inodes.load(self._context.tree, number)
-        if flags & os.O_ACCMODE != os.O_WRONLY and not flags & os.O_NOATIME:
-            self._note_access_of(number, inode)
-        return self._handles.open(number, flags, credentials, inode.size)
+        reads = flags & os.O_ACCMODE != os.O_WRONLY and not flags & os.O_NOATIME
+        moved = reads and self._note_access_of(number, inode)
+        handle = self._handles.open(number, flags, credentials, inode.size)
+        self._handles.get(handle).access_moved = moved
+        return handle
 
     def opendir(self, number: int, credentials: Credentials) -> int:
         """A handle for readdir. Errors: ENOTDIR, ESTALE."""
@@ -390,16 +392,17 @@ class Namespace:
         if self._relatime != "noatime":
             self._note_access_of(number, inodes.load(self._context.tree, number))
 
-    def _note_access_of(self, number: int, inode: Inode) -> None:
-        """Move the access time if the policy says so and there is room (if not, it is dropped)."""
+    def _note_access_of(self, number: int, inode: Inode) -> bool:
+        """Move the access time if the policy says so and there is room; whether it moved."""
         now = self._context.now_ns()
         if self._volume.read_only or not atime_due(inode, now, self._relatime):
-            return
+            return False
         try:
             self._volume.reserve_metadata(RoomKind.NORMAL)
         except AffsError:
-            return
+            return False
         inodes.save(self._context.tree, number, inode._replace(atime_ns=now))
+        return True
 
     # ---- objects that go ----
 
