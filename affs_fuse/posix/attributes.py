@@ -65,5 +65,5 @@ def atime_due(inode: Inode, now_ns: int, policy: str) -> bool:
         atime = inode.atime_ns
         return (
             atime <= inode.mtime_ns or atime <= inode.ctime_ns or now_ns - atime >= DAY_NS
-        ) and now_ns > atime
+        ) and now_ns != atime
     return policy == "strictatime" and now_ns != inode.atime_ns

@@ -52,6 +52,10 @@ SMALL_FILE_BYTES = 64 << 10
 MEDIUM_FILE_BYTES = 1 << 20
 TRUNCATE_ITEMS_MAX = 256
 """Extents that one operation takes away; the rest goes in later steps, so that no turn is long."""
+LOADED_BYTES_MAX = 64 << 20
+"""Enough for every read of 1 MiB that 64 tasks may have under way; beyond it the oldest go."""
+LAST_BLOCKS_BYTES_MAX = 1 << 20
+"""The last blocks of 256 files: who writes a log line, syncs it and goes on needs no read."""
 _MASK = BLOCK_SIZE - 1
 
 
@@ -95,7 +99,8 @@ class FileData:
         self._state = state
         self._tree = state.tree
         self._buffers: dict[int, WriteBuffer] = {}
-        self._loaded = LoadedBlocks()
+        self._loaded = LoadedBlocks(LOADED_BYTES_MAX)
+        self._last_blocks = LoadedBlocks(LAST_BLOCKS_BYTES_MAX)
         self._dirty_blocks = 0
         self.tails: set[int] | None = None
         """Files that may have extents beyond their size; None before it is known: then any may."""
@@ -155,10 +160,11 @@ class FileData:
 
     def take_loaded(self, reads: list[BlockRead]) -> list[bytes]:
         """The loaded blocks. Errors: DataMissing, unless all of them are there."""
-        missing = [read for read in reads if not self._loaded.has(read)]
+        loaded, last = self._loaded, self._last_blocks
+        missing = [read for read in reads if not (loaded.has(read) or last.has(read))]
         if missing:
-            raise DataMissing(missing, self._loaded.receiver(missing))
-        return [self._loaded.take(read) for read in reads]
+            raise DataMissing(missing, loaded.receiver(missing))
+        return [(loaded if loaded.has(read) else last).take(read) for read in reads]
 
     # ---- writing ----
 
@@ -422,7 +428,7 @@ class FileData:
             length -= covered
             if covered & _MASK:
                 tail = BlockRead(part.address + part.blocks - 1, 1, part.checksums[-CHECKSUM_SIZE:])
-                self._loaded.put(tail, bytes(memoryview(data)[-BLOCK_SIZE:]))
+                self._last_blocks.put(tail, bytes(memoryview(data)[-BLOCK_SIZE:]))
         return total
 
 

@@ -12,16 +12,13 @@ from affs_fuse.volume.missing import BlockRead
 
 __all__ = ["LoadedBlocks"]
 
-LOADED_BYTES_MAX = 64 << 20
-"""Enough for every read of 1 MiB that 64 tasks may have under way; beyond it the oldest go."""
-
 _Key = tuple[int, bytes]
 
 
 class LoadedBlocks:
-    """Blocks by what was asked for, oldest first."""
+    """Blocks by what was asked for; beyond bytes_max the oldest go (but never the only one)."""
 
-    def __init__(self, bytes_max: int = LOADED_BYTES_MAX) -> None:
+    def __init__(self, bytes_max: int) -> None:
         self._bytes_max = bytes_max
         self._bytes = 0
         self._found: dict[_Key, bytes] = {}

@@ -108,6 +108,10 @@ class Bench:
         statistics = self.volume.statistics()
         assert self.namespace.dirty_bytes == 0
         assert statistics.reserved_blocks == 0
+        self.verify()
+
+    def verify(self) -> None:
+        """What fsck.affs --data says about the last commit."""
         report = verify_volume(self.device, data=True)
         bad = [one for one in report.findings if one.severity is not Severity.NOTE]
         assert not bad, bad

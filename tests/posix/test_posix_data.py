@@ -284,6 +284,7 @@ def test_large_truncations_go_on_in_steps(bench: Bench) -> None:
     assert bench.run(tree.get, OBJECT_ORPHANS, ITEM_ORPHAN, number) is not None
     assert bench.namespace.removals_pending
     bench.commit()
+    bench.verify()
     bench.open()
     assert bench.namespace.removals_pending, "a crash in between is no harm"
     bench.change("/big", size=4 * count * BLOCK_SIZE)

@@ -106,6 +106,7 @@ def test_large_files_go_in_steps(bench: Bench) -> None:
     left = bench.run(bench.namespace.getattr, number).inode.blocks
     assert 0 < left < 2900
     bench.commit()
+    bench.verify()
     bench.open()
     steps = 0
     while bench.namespace.removals_pending:
