@@ -148,7 +148,14 @@ def configure_logging(
             hint="choose another with -o log=stderr or log=FILE",
         ) from error
     handler.addFilter(TraceFilter())
+    handler.addFilter(_tells_something)
     root.addHandler(handler)
+
+
+def _tells_something(record: logging.LogRecord) -> bool:
+    """Not what pyfuse3 says when the kernel did not wait for an answer (its process was killed, or
+    the mount has gone): that is no fault of anybody."""
+    return record.name != "pyfuse3" or "No such file or directory" not in record.getMessage()
 
 
 def _handler(target: str, *, volume: str, journal_stream: bool) -> logging.Handler:

@@ -20,6 +20,7 @@ import trio
 from affs_fuse.control import SocketFile
 from affs_fuse.daemon.background import EXIT_INTERNAL, StatusPipe
 from affs_fuse.daemon.config import Environment, MountConfig
+from affs_fuse.daemon.memory import keep_freed_buffers
 from affs_fuse.daemon.notify import Notifier
 from affs_fuse.daemon.wiring import Parts, build_parts, show_published
 from affs_fuse.errors import AffsError, Category
@@ -74,6 +75,7 @@ class Service:
         """The whole life; the exit status. AffsError before the mount answered, to be reported by
         the caller."""
         sys.setswitchinterval(SWITCH_INTERVAL_S)
+        keep_freed_buffers()
         config = self._config
         with ExitStack() as stack:
             volume = Volume.open(config.volume, self._open_options())

@@ -8,7 +8,6 @@ reach the user. Invariants:
   owner sees to that by awaiting them inside the nursery that runs `serve`.
 """
 
-import contextlib
 import logging
 import os
 import subprocess
@@ -211,10 +210,10 @@ class Session:
         _detach(self._request.directory, privileged=self._request.privileged)
 
     def abort(self) -> None:
-        """End the connection: whoever still waits for an answer gets ECONNABORTED."""
-        if self._entry is not None:
-            with contextlib.suppress(OSError):
-                mount_table.abort_connection(self._entry.device)
+        """Stop serving, whoever still has files open: `serve` returns, and `close` ends the
+        connection."""
+        if self._open:
+            pyfuse3.terminate()
 
     def close(self) -> None:
         """After `serve` has ended."""

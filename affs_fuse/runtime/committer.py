@@ -105,6 +105,8 @@ class Committer:
     @property
     def dirty(self) -> bool:
         """Whether a commit would make anything durable that is not."""
+        if self._volume.device.read_only:
+            return False
         return self._volume.dirty or self._namespace.dirty_bytes > 0
 
     async def commit(

@@ -91,7 +91,8 @@ class Writeback:
             and not self._volume.read_only
         ):
             await self._prepare_room()
-            await self._loader.run(self._namespace.flush_some, PIECE_BYTES)
+            target = max(0, self._namespace.dirty_bytes - PIECE_BYTES)
+            await self._loader.run(self._namespace.flush_some, target)
             batch = self._volume.take_batch(PIECE_BYTES)
             if batch is None:
                 return
