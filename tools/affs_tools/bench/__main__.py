@@ -32,7 +32,7 @@ class Setting:
 
 def requests(setting: Setting) -> list[Figure]:
     count, rounds = (1000, 2) if setting.quick else (5000, 3)
-    return measure_requests(setting.scratch, setting.memory, count, rounds)
+    return measure_requests(setting.scratch, setting.disk, count, rounds)
 
 
 def streams(setting: Setting) -> list[Figure]:

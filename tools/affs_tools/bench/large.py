@@ -5,7 +5,6 @@ in a process of its own, so that no cache of the making helps.
 """
 
 import json
-import resource
 import stat
 import subprocess
 import sys
@@ -55,13 +54,20 @@ def change_some(library: Library) -> None:
         library.write(b"d00000/f%05d" % index, b"changed")
 
 
+def peak_mib(process: int | str) -> float:
+    """The most memory that a process has had resident. (getrusage counts its parent's, too.)"""
+    status = Path(f"/proc/{process}/status").read_text()
+    peak = next(line for line in status.splitlines() if line.startswith("VmHWM:"))
+    return int(peak.split()[1]) / 1024
+
+
 def probe(path: str) -> dict[str, float]:
     """What one process measures: opening, a commit, a rollback; milliseconds and MiB."""
     begin = time.monotonic()
     library = Library(path)
     library.number(b"d00000/f00000")
     opened = time.monotonic()
-    open_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    open_mib = peak_mib("self")
     commits = []
     for index in range(5):
         library.write(b"small", b"%d" % index)
@@ -89,15 +95,14 @@ def mounted_rollback_ms(volume: Path, directory: Path) -> tuple[float, float]:
     with affs_mount(volume, directory) as process:
         for index in range(CHANGED_FILES):
             (directory / "d00000" / f"f{index:05d}").write_bytes(b"changed")
-        status = Path(f"/proc/{process.pid}/status").read_text()
-        resident = next(line for line in status.splitlines() if line.startswith("VmHWM:"))
+        resident_mib = peak_mib(process.pid)
         with Client.connect(find(str(directory)).socket) as client:
             begin = time.monotonic()
             client.run("rollback --yes")
             took = (time.monotonic() - begin) * 1e3
         if (directory / "d00000" / "f00000").read_bytes():
             raise RuntimeError("the rollback did not bring the old content back")
-    return took, int(resident.split()[1]) / 1024
+    return took, resident_mib
 
 
 def measure_large(scratch: Path, place: Path, files: int) -> list[Figure]:
