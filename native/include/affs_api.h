@@ -459,8 +459,9 @@ int affs_cache_reserve(affs_cache *cache, uint32_t nodes);
 /* Verify a node's image against the pointer that leads to it and put it in. */
 int affs_cache_install(affs_cache *cache, const affs_pointer *pointer, const void *image,
                        size_t length);
-/* Evict clean nodes, least recently used first, until the cache is inside bytes_max. Never
- * called by a tree operation, so what an operation has seen stays until it ends. */
+/* Evict clean nodes, least recently used first, until the cache is inside bytes_max or they
+ * take no more than a quarter of it. Never called by a tree operation, so what an operation
+ * has seen stays until it ends. */
 void affs_cache_trim(affs_cache *cache);
 /* Evict all clean nodes. */
 void affs_cache_drop_clean(affs_cache *cache);

@@ -377,9 +377,12 @@ static uint64_t bytes_held(const affs_cache *cache)
     return (cache->clean_count + cache->frozen_count + cache->dirty_count) * AFFS_NODE_SIZE;
 }
 
+/* A quarter is for clean nodes even where dirty ones take all the room: an operation that needs
+ * several nodes would otherwise lose each as it loads the next, and never end. */
 void affs_cache_trim(affs_cache *cache)
 {
-    while (cache->used.last && bytes_held(cache) > cache->bytes_max) {
+    uint64_t kept = cache->bytes_max / AFFS_NODE_SIZE / 4;
+    while (cache->clean_count > kept && bytes_held(cache) > cache->bytes_max) {
         evict(cache, cache->used.last);
         cache->evictions++;
     }

@@ -200,3 +200,26 @@ def test_removing_and_opening(cold: ColdBench) -> None:
         with pytest.raises(FileNotFoundError):
             cold.run(space.lookup, many, b"m" * 200 + b"%d" % index)
     cold.check()
+
+
+def test_dirty_nodes_that_fill_the_cache_let_operations_go_on() -> None:
+    """Each of them needs several nodes that are not in memory; none may push out another's."""
+    bench = Bench(cache_bytes=1 << 20)
+    folder, space = bench.mkdir("/many").number, bench.namespace
+    numbers = []
+    for index in range(1500):
+        made = bench.run(space.mknod, folder, b"%d" % index, 0o100644, 0, ROOT)
+        bench.run(space.setxattr, made.number, b"user.fill", LARGE[:1500], 0, ROOT)
+        numbers.append(made.number)
+        if index % 300 == 299:
+            bench.commit()
+    for number in numbers[::7]:
+        bench.run(space.setattr, number, Changes(mode=0o600), ROOT)
+    figures = bench.volume.cache.statistics()
+    assert figures.dirty_count * 16384 > figures.bytes_max
+    for index in range(1, 1500, 9):
+        bench.run(space.rename, folder, b"%d" % index, folder, b"moved%d" % index, 0)
+    for number in numbers[3::50]:
+        bench.run(space.setxattr, number, b"user.more", b"", 0, ROOT)
+    assert bench.volume.cache.statistics().misses < figures.misses + 5000
+    bench.check()
