@@ -1,88 +1,76 @@
 """A blocking client of the control channel (docs/specs/ControlProtocol.md).
 
 One thread, many requests in flight: `Client.start` sends a request and gives a `Call`; whoever
-waits on a call reads the socket and hands messages of other calls to them. Invariants: a message
-goes to the call of its id alone; a call with a window never holds more items than that; after the
-connection has ended every wait raises. Imports neither trio nor anyio.
+waits on a call reads the socket and hands messages of other calls to them. Invariants: a call with
+a window never holds more items than that; after the connection has ended every wait raises.
+Imports neither trio nor anyio; `affs_ctl.trio_client` is the same for trio.
+
+    with Client.connect(find("/srv/work").socket) as client:
+        state = client.run('checkpoint -m "all tests green"')
+        client.command("show", {"state": state["id"]})
 """
 
 import socket
 import struct
-from collections import deque
 from collections.abc import Callable, Iterator
 from types import TracebackType
-from typing import Any, Self, TypeAlias
+from typing import Any, Self
 
-from affs_fuse.auv import AuvError, Value
-from affs_fuse.errors import AffsError, Category
-from affs_fuse.protocol import (
-    Answer,
-    Cancel,
-    ClientConnection,
-    ClientMessage,
-    Credit,
-    Event,
-    Failure,
-    Hello,
-    Item,
-    Progress,
-    RemoteProtocolError,
-    Request,
-    RequestId,
-    ServerMessage,
-    Welcome,
-    error_from_auv,
+from affs_ctl.exchange import (
+    READ_BYTES,
+    SOCKET_PATH_BYTES_MAX,
+    WINDOW_ITEMS,
+    CallState,
+    Exchange,
+    Part,
+    check_path,
+    closed,
+    connect_error,
 )
+from affs_fuse.auv import Value
+from affs_fuse.errors import AffsError, Category
+from affs_fuse.protocol import Cancel, Event, Hello, Item, Progress, RequestId, Welcome
 
 __all__ = ["SOCKET_PATH_BYTES_MAX", "Call", "Client", "Part"]
-
-SOCKET_PATH_BYTES_MAX = 107
-"""What Linux takes in sockaddr_un, the final zero apart."""
-
-EVENTS_KEPT_MAX = 1024
-WINDOW_ITEMS = 256
-_READ_BYTES = 64 << 10
-
-Part: TypeAlias = Progress | Item | Event
-"""What comes for a request before its answer."""
 
 
 class Call:
     """One request in flight. Iterating gives its parts as they come and ends with the answer."""
 
-    def __init__(self, client: "Client", request: Request) -> None:
+    def __init__(self, client: "Client", state: CallState) -> None:
         self._client = client
-        self._request = request
-        self._parts: deque[Part] = deque()
-        self._end: Answer | Failure | None = None
-        self._uncredited_count = 0
-        self.items: list[Value] = []
+        self._state = state
 
     @property
     def id(self) -> RequestId:
-        return self._request.id
+        return self._state.request.id
+
+    @property
+    def items(self) -> list[Value]:
+        """What `result` has gathered when it was given no other place for items."""
+        return self._state.items
 
     @property
     def finished(self) -> bool:
         """Whether the answer is here; parts may still wait to be read."""
-        return self._end is not None
+        return self._state.end is not None
 
     def __iter__(self) -> Iterator[Part]:
         return self.parts()
 
     def parts(self, timeout_s: float | None = None) -> Iterator[Part]:
-        """Progress, items and events in order, until the answer is here.
+        """Progress, items and events in order, until the answer is here. Of progress that was not
+        read in time only the newest is left.
 
         timeout_s bounds each wait for bytes: AffsError "client.timeout", after which the call goes
         on and can be waited for again. AffsError "client.closed" when the connection ends.
         """
         while True:
-            while self._parts:
-                part = self._parts.popleft()
-                if isinstance(part, Item):
-                    self._credit()
+            while (part := self._state.take()) is not None:
+                if isinstance(part, Item) and (credit := self._state.credit()) is not None:
+                    self._client._send(self._client._exchange.encode(credit))
                 yield part
-            if self._end is not None:
+            if self.finished:
                 return
             self._client._read(timeout_s)
 
@@ -102,31 +90,17 @@ class Call:
                 progress(part)
             elif isinstance(part, Item):
                 (item or self.items.append)(part.item)
-        assert self._end is not None, "parts end with the answer"
-        if isinstance(self._end, Failure):
-            raise error_from_auv(self._end.error)
-        return self._end.ok
+        return self._state.value()
 
     def cancel(self) -> None:
         """Ask the server to stop; the answer still comes and is still to be waited for."""
-        if self._end is None:
-            self._client._send(Cancel(self.id))
+        if not self.finished:
+            self._client._send(self._client._exchange.encode(Cancel(self.id)))
 
-    def _credit(self) -> None:
-        """Tell the server about room for items, half a window at a time."""
-        window = self._request.window
-        if window is None or self._end is not None:
-            return
-        self._uncredited_count += 1
-        if self._uncredited_count * 2 >= window:
-            self._client._send(Credit(self.id, self._uncredited_count))
-            self._uncredited_count = 0
-
-    def _deliver(self, message: Part | Answer | Failure) -> None:
-        if isinstance(message, Answer | Failure):
-            self._end = message
-        else:
-            self._parts.append(message)
+    def abandon(self) -> None:
+        """Ask the server to stop, and drop whatever still comes."""
+        self.cancel()
+        self._client._exchange.forget(self.id)
 
 
 class Client:
@@ -134,15 +108,19 @@ class Client:
     close().
     """
 
-    def __init__(self, stream: socket.socket) -> None:
-        """stream: a connected Unix socket, owned from here on. `greet` must follow."""
+    def __init__(
+        self,
+        stream: socket.socket,
+        wait: Callable[[int, float | None], bool] | None = None,
+    ) -> None:
+        """stream: a connected Unix socket, owned from here on. `greet` must follow.
+
+        wait(fileno, timeout_s): how to wait for bytes, False when none came in time; without it the
+        socket itself waits. It may raise at will: nothing has been read then.
+        """
         self._stream = stream
-        self._connection = ClientConnection()
-        self._calls: dict[RequestId, Call] = {}
-        self._events: deque[Event] = deque(maxlen=EVENTS_KEPT_MAX)
-        self._welcome: Welcome | None = None
-        self._refusal: Failure | None = None
-        self._closed_by: AffsError | None = None
+        self._wait = wait
+        self._exchange = Exchange()
         self._sending_failed = False
 
     @classmethod
@@ -154,6 +132,7 @@ class Client:
         session: str = "",
         auth: dict[str, Value] | None = None,
         timeout_s: float = 10.0,
+        wait: Callable[[int, float | None], bool] | None = None,
     ) -> Self:
         """Connect to the socket at path and say hello.
 
@@ -161,7 +140,7 @@ class Client:
         "client.unreachable" (nobody listens, or no answer), "client.denied" (no right to connect);
         RemoteError when the server refuses.
         """
-        client = cls(_connected(path, timeout_s))
+        client = cls(_connected(path, timeout_s), wait)
         try:
             client.greet(Hello(client=name, session=session, auth=auth), timeout_s)
         except BaseException:
@@ -171,18 +150,22 @@ class Client:
 
     def greet(self, hello: Hello, timeout_s: float | None = None) -> Welcome:
         """Say hello and wait for the welcome; RemoteError when the server refuses."""
-        self._send(hello)
-        while self._welcome is None:
-            if self._refusal is not None:
-                raise error_from_auv(self._refusal.error)
+        self._send(self._exchange.encode(hello))
+        while self._exchange.welcome is None:
+            self._exchange.check_refusal()
             self._read(timeout_s)
-        return self._welcome
+        return self._exchange.welcome
 
     @property
     def welcome(self) -> Welcome:
         """What the server said about itself, the volume and this client's role."""
-        assert self._welcome is not None, "greet comes first"
-        return self._welcome
+        assert self._exchange.welcome is not None, "greet comes first"
+        return self._exchange.welcome
+
+    @property
+    def ended(self) -> AffsError | None:
+        """Why the connection is of no more use; None while it is."""
+        return self._exchange.ended
 
     def start(
         self,
@@ -199,22 +182,18 @@ class Client:
         """Send a request, as a line or as a command with args; the fields are those of
         `Request`.
         """
-        assert (line is None) != (command is None), "exactly one of line and command is wanted"
-        request = Request(
-            id=self._connection.next_id(),
+        state, frame = self._exchange.request(
             line=line,
             command=command,
-            args=args or {},
+            args=args,
             session=session,
             trace=trace,
             deadline_ms=deadline_ms,
             idempotency_key=idempotency_key,
             window=window,
         )
-        self._send(request)
-        call = Call(self, request)
-        self._calls[request.id] = call
-        return call
+        self._send(frame)
+        return Call(self, state)
 
     def run(self, line: str, **options: Any) -> Value:
         """`start(line, ...).result()`."""
@@ -227,8 +206,8 @@ class Client:
     def events(self, timeout_s: float | None = None) -> Iterator[Event]:
         """Events that belong to no request; without end. The oldest go when 1024 wait."""
         while True:
-            while self._events:
-                yield self._events.popleft()
+            while self._exchange.events:
+                yield self._exchange.events.popleft()
             self._read(timeout_s)
 
     def fileno(self) -> int:
@@ -237,8 +216,7 @@ class Client:
 
     def close(self) -> None:
         """End the connection; the server cancels what is in flight. May be called again."""
-        if self._closed_by is None:
-            self._closed_by = _closed("the client has closed the connection")
+        self._exchange.end(closed("the client has closed the connection"))
         self._stream.close()
 
     def __enter__(self) -> Self:
@@ -252,12 +230,11 @@ class Client:
     ) -> None:
         self.close()
 
-    def _send(self, message: ClientMessage) -> None:
-        if self._closed_by is not None:
-            raise self._closed_by
+    def _send(self, frame: bytes) -> None:
+        if self._exchange.ended is not None:
+            raise self._exchange.ended
         if self._sending_failed:
-            raise _closed("the server has closed the connection")
-        frame = self._connection.send(message)
+            raise closed("the server has closed the connection")
         try:
             self._stream.settimeout(None)
             self._stream.sendall(frame)
@@ -266,29 +243,27 @@ class Client:
             self._sending_failed = True
         except BaseException as error:
             # An interrupt may have cut the frame in two: nothing sensible can follow it.
-            self._end(_closed(f"sending failed: {error}"))
+            self._exchange.end(closed(f"sending failed: {error}"))
+            self._stream.close()
             raise
 
     def _read(self, timeout_s: float | None) -> None:
         """Wait for bytes and hand out the messages that they complete."""
-        if self._closed_by is not None:
-            raise self._closed_by
+        if self._exchange.ended is not None:
+            raise self._exchange.ended
         data = self._receive(timeout_s)
         try:
-            for message in self._connection.receive(data):
-                self._dispatch(message)
-        except (AuvError, RemoteProtocolError) as error:
-            raise self._end(_closed(f"the server sent nonsense: {error.message}")) from None
-        if not data and self._refusal is None:
-            raise self._end(_closed("the server has closed the connection"))
-        if not data:
-            assert self._refusal is not None, "checked above"
-            raise self._end(error_from_auv(self._refusal.error))
+            self._exchange.receive(data)
+        finally:
+            if self._exchange.ended is not None:
+                self._stream.close()
 
     def _receive(self, timeout_s: float | None) -> bytes:
         try:
+            if self._wait is not None and not self._wait(self._stream.fileno(), timeout_s):
+                raise TimeoutError
             self._stream.settimeout(timeout_s)
-            return self._stream.recv(_READ_BYTES)
+            return self._stream.recv(READ_BYTES)
         except TimeoutError:
             raise AffsError(
                 "client.timeout",
@@ -298,62 +273,21 @@ class Client:
                 retryable=True,
             ) from None
         except OSError as error:
-            raise self._end(_closed(f"receiving failed: {error.strerror}")) from None
-
-    def _dispatch(self, message: ServerMessage) -> None:
-        if isinstance(message, Welcome):
-            self._welcome = message
-        elif message.id is None:
-            if isinstance(message, Event):
-                self._events.append(message)
-            elif isinstance(message, Failure):
-                self._refusal = message
-        else:
-            call = self._calls.get(message.id)
-            if call is None:
-                return
-            call._deliver(message)
-            if call.finished:
-                del self._calls[message.id]
-
-    def _end(self, error: AffsError) -> AffsError:
-        """Remember why no more will come: every later wait raises the same."""
-        self._closed_by = error
-        self._stream.close()
-        return error
+            self._stream.close()
+            raise self._exchange.end(closed(f"receiving failed: {error.strerror}")) from None
 
 
 def _connected(path: str, timeout_s: float) -> socket.socket:
-    if len(path.encode("utf-8", "surrogateescape")) > SOCKET_PATH_BYTES_MAX:
-        raise AffsError(
-            "client.socket_path",
-            Category.INVALID,
-            f"the socket's path has more than {SOCKET_PATH_BYTES_MAX} bytes: {path!r}",
-            hint="choose a shorter one by the mount option control=PATH",
-        )
+    check_path(path)
     stream = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         # Blocking, so that the kernel waits for room in a full backlog; else it refuses at once.
         _set_send_timeout(stream, timeout_s)
         stream.connect(path)
         _set_send_timeout(stream, 0)
-    except PermissionError:
-        stream.close()
-        raise AffsError(
-            "client.denied",
-            Category.DENIED,
-            f"no right to connect to {path!r}",
-            hint="ask the mount's owner, or use the mount options control_mode and control_group",
-        ) from None
     except OSError as error:
         stream.close()
-        raise AffsError(
-            "client.unreachable",
-            Category.IO,
-            f"no daemon answers at {path!r}: {error.strerror or error}",
-            hint="is the volume mounted? findmnt -t fuse.affs lists the mounts",
-            retryable=True,
-        ) from None
+        raise connect_error(path, error) from None
     except BaseException:
         stream.close()
         raise
@@ -365,7 +299,3 @@ def _set_send_timeout(stream: socket.socket, seconds: float) -> None:
     whole = int(seconds)
     value = struct.pack("@ll", whole, int((seconds - whole) * 1e6))
     stream.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, value)
-
-
-def _closed(problem: str) -> AffsError:
-    return AffsError("client.closed", Category.IO, problem, retryable=True)

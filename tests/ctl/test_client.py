@@ -6,11 +6,11 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from peer_harness import WELCOME, Peer, Script, Serve, gone
 
 from affs_ctl.client import SOCKET_PATH_BYTES_MAX, Client
 from affs_fuse.auv import Char
@@ -27,85 +27,7 @@ from affs_fuse.protocol import (
     Progress,
     RemoteError,
     Request,
-    ServerConnection,
-    ServerMessage,
-    Welcome,
 )
-
-WELCOME = Welcome("server 1", "s-1", volume={"label": "test"}, role="admin")
-
-
-class Peer:
-    """The server's side of one connection, blocking; a script calls it."""
-
-    def __init__(self, stream: socket.socket) -> None:
-        self.stream = stream
-        self.connection = ServerConnection()
-        self._waiting: list[Any] = []
-
-    def next(self) -> Any:
-        while not self._waiting:
-            data = self.stream.recv(1 << 16)
-            if not data:
-                raise ConnectionResetError("the client has gone")
-            self._waiting += self.connection.receive(data)
-        return self._waiting.pop(0)
-
-    def send(self, *messages: ServerMessage) -> None:
-        self.stream.sendall(b"".join(self.connection.send(message) for message in messages))
-
-    def greet(self) -> Hello:
-        hello = self.next()
-        assert isinstance(hello, Hello)
-        self.send(WELCOME)
-        return hello
-
-
-Script = Callable[[Peer], None]
-Serve = Callable[[Script], str]
-
-
-@pytest.fixture
-def serve(tmp_path: Path) -> Iterator[Serve]:
-    """Start a server that plays script for its one client; fails the test if the script fails."""
-    threads: list[threading.Thread] = []
-    failures: list[BaseException] = []
-    listeners: list[socket.socket] = []
-
-    def start(script: Script) -> str:
-        path = str(tmp_path / f"{len(threads)}.sock")
-        listener = socket.socket(socket.AF_UNIX)
-        listener.bind(path)
-        listener.listen()
-        listeners.append(listener)
-
-        def play() -> None:
-            try:
-                stream, _ = listener.accept()
-                stream.settimeout(20)
-                with stream:
-                    script(Peer(stream))
-            except BaseException as error:  # noqa: BLE001 - handed to the test
-                failures.append(error)
-
-        thread = threading.Thread(target=play)
-        thread.start()
-        threads.append(thread)
-        return path
-
-    yield start
-    for thread in threads:
-        thread.join(20)
-        assert not thread.is_alive()
-    for listener in listeners:
-        listener.close()
-    assert not failures, failures
-
-
-def gone(peer: Peer) -> None:
-    """Wait until the client has closed."""
-    with contextlib.suppress(ConnectionResetError):
-        pytest.fail(f"unexpected {peer.next()}")
 
 
 def test_a_request_by_line_and_by_command(serve: Serve) -> None:
