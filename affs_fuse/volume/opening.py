@@ -13,11 +13,12 @@ from pathlib import Path
 
 from affs_fuse.clock import SYSTEM_CLOCK, Clock, Entropy, system_entropy
 from affs_fuse.core.codec import Commit, Superblock, frame_checksum
+from affs_fuse.core.constants import BLOCK_SIZE
 from affs_fuse.core.tree import NodeCache
 from affs_fuse.device.device import Device, device_error
 from affs_fuse.device.file import open_device
 from affs_fuse.errors import AffsError, Category
-from affs_fuse.volume import owner, ring
+from affs_fuse.volume import layout, owner, ring
 from affs_fuse.volume.barrier import Barrier
 from affs_fuse.volume.commit import LastCommit
 from affs_fuse.volume.layout import Geometry
@@ -164,6 +165,7 @@ def _open_parts(device: Device, options: OpenOptions) -> Parts:
     if not opened.report.read_only_reason:
         barrier.flush()  # after a kill the newest record may be in the page cache only
         last = _bury_abandoned(device, barrier, opened, last)
+        _complete_record(device, barrier, last, opened.report)
         former = owner.read_owner(device, uuid)
         ownership.begin(options.clock.now_ns(), former.heartbeat if former else 0)
         barrier.flush()
@@ -222,6 +224,23 @@ def _bury_abandoned(
     barrier.flush()
     report.notes.append(f"abandoned commits {report.abandoned} were overwritten")
     return _last_commit(record, image)
+
+
+def _complete_record(
+    device: Device, barrier: Barrier, last: LastCommit, report: RecoveryReport
+) -> None:
+    """A crash may leave the chosen record in one ring only. Put it into the other too: so that it
+    survives the loss of either, and because the next commit looks whether it is still there."""
+    for region in range(len(layout.REGIONS)):
+        offset = layout.ring_offset(region, last.seq)
+        block, result = device.read(offset, BLOCK_SIZE)
+        if not result.ok or block == last.slot_image:
+            continue
+        result = device.write(offset, [last.slot_image])
+        if not result.ok:
+            raise device_error("restoring a commit record of", device.identity, offset, result)
+        barrier.flush()
+        report.notes.append(f"commit {last.seq} was missing in ring {region + 1} and put there")
 
 
 def _last_commit(record: Commit, image: bytes) -> LastCommit:

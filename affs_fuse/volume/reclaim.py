@@ -75,10 +75,10 @@ def waiting_for(volume: Volume, state: KeptState) -> list[KeptState]:
 
 def next_job(volume: Volume) -> "ReclaimJob | None":
     """A job for a doomed state that can be reclaimed now: not a branch point, not held by a
-    view.
+    view. A hidden state is one that a job left when it was interrupted.
     """
     for state in volume.states.all():
-        if not state.flags & STATE_DOOMED or state.flags & STATE_HIDDEN:
+        if not state.flags & STATE_DOOMED:
             continue
         if volume.held(state.number):
             continue

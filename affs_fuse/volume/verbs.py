@@ -92,10 +92,12 @@ def seal_request(
     """What the cut after Volume.begin_rollback does with the abandoned state.
 
     It is kept as an automatic state, from which `rollback --undo` returns; if nothing in it
-    differs from the state it came from, that one is what undo returns to. discard: kept and doomed
+    differs from the state it came from, and that one stays, it is what undo returns to. discard: kept and doomed
     in the same commit.
     """
-    if not volume.changed_since_kept(abandoned):
+    ancestor = volume.states.get(abandoned.ancestor)
+    lasting = ancestor is not None and ancestor.listed
+    if (lasting or discard) and not volume.changed_since_kept(abandoned):
         return CutRequest(seal=abandoned, undo=0 if discard else abandoned.ancestor)
     flags = STATE_AUTOMATIC | (STATE_DOOMED if discard else 0)
     keep = Keep(volume.new_state_id(), author=author, message="before a rollback", flags=flags)

@@ -1,0 +1,74 @@
+"""Defects that the crash simulator found, each with its smallest case (docs/reliability.md)."""
+
+import random
+from dataclasses import replace
+
+from volume_harness import Harness
+
+from affs_fuse.core.constants import BLOCK_SIZE
+from affs_fuse.volume import layout, verbs
+from affs_fuse.volume.opening import OpenOptions
+from affs_fuse.volume.reclaim import next_job
+from affs_fuse.volume.volume import Volume
+
+
+def reopened(harness: Harness) -> Volume:
+    options = OpenOptions(
+        device=harness.device, clock=harness.clock, entropy=random.Random(1).randbytes
+    )
+    return Volume.open("", replace(options))
+
+
+def test_a_record_in_the_second_ring_only_is_gone_on_from() -> None:
+    """Power went between the two writes of a record. The commit is there, and so are the next."""
+    harness = Harness()
+    harness.write(0, 0, 2, 50)
+    harness.commit()
+    newest = harness.volume.durable_seq
+    offset = layout.ring_offset(0, newest)
+    image = bytes(harness.device.content[offset : offset + BLOCK_SIZE])
+    harness.device.content[offset : offset + BLOCK_SIZE] = bytes(BLOCK_SIZE)
+    volume = reopened(harness)
+    assert volume.durable_seq == newest
+    assert bytes(harness.device.content[offset : offset + BLOCK_SIZE]) == image
+    volume.commit()
+    assert not volume.read_only
+    assert reopened(harness).durable_seq == newest + 1
+
+
+def test_an_interrupted_reclaim_leaves_no_hidden_state_for_ever() -> None:
+    """A crash between the commit that keeps the working state for a job, and the job's end."""
+    harness = Harness()
+    harness.write(0, 0, 2, 50)
+    harness.keep()
+    harness.delete(0)
+    job = next_job(harness.volume)
+    assert job is not None
+    request = job.prepare()
+    assert request is not None
+    harness.volume.commit(None, request)
+    volume = reopened(harness)
+    assert len(volume.states) == 2
+    verbs.reclaim_all(volume)
+    assert len(volume.states) == 0
+    assert volume.working.ancestor == 0
+
+
+def test_a_rollback_keeps_what_only_a_deleted_state_holds() -> None:
+    """The working state equals its ancestor, but that one is deleted: undo must find a copy."""
+    harness = Harness()
+    harness.write(0, 0, 1, 50)
+    harness.keep()
+    harness.write(0, 0, 1, 60)
+    harness.keep()
+    harness.delete(1)
+    content = dict(harness.content)
+    harness.rollback(0, discard=False)
+    verbs.reclaim_all(harness.volume)
+    target = verbs.rollback_target(harness.volume, None, undo=True)
+    verbs.rollback(harness.volume, target)
+    harness.content = content
+    harness.kept = {
+        number: kept for number, kept in harness.kept.items() if harness.volume.states.get(number)
+    }
+    harness.check()
