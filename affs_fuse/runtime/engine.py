@@ -178,13 +178,20 @@ class Engine:
                 if ripened > RIPENING_COMMITS_MAX or not self._may_pass(failure):
                     self._loader.report(failure)
                     raise failure
-                await self._committer.commit(force=True, patient=False)
+                await self._ripen(failure)
             else:
                 await self._loader.load(failure)
             try:
                 return function()
             except (NodeMissing, DataMissing, AffsError) as error:
                 failure = error
+
+    async def _ripen(self, failure: AffsError) -> None:
+        """A commit that may help; the failure itself where none can be waited for."""
+        try:
+            await self._committer.commit(force=True, patient=False)
+        except AffsError as error:
+            raise failure if error.code == "engine.held" else error from None
 
     def _may_pass(self, error: AffsError) -> bool:
         """Whether a commit may help."""
