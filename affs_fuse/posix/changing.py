@@ -18,7 +18,7 @@ from affs_fuse.posix.context import Context
 from affs_fuse.posix.errors import posix_error
 from affs_fuse.posix.extents import OFFSET_END
 from affs_fuse.posix.file_data import Truncation
-from affs_fuse.posix.handles import Handle
+from affs_fuse.posix.handles import Handle, OpenObject
 from affs_fuse.posix.permissions import (
     Credentials,
     mode_after_chmod,
@@ -98,7 +98,8 @@ def change(
 
 
 def write(context: Context, handle: Handle, offset: int, data: Buffer) -> int:
-    """Write `data` at `offset`, or at the end for O_APPEND; its length.
+    """Write `data` at `offset`; its length. With O_APPEND, an offset where the caller last saw the
+    end of the file means where the end is now.
 
     Errors: EFBIG, EISDIR, ESTALE; NodeMissing, DataMissing; volume.no_space, volume.read_only.
     """
@@ -109,7 +110,7 @@ def write(context: Context, handle: Handle, offset: int, data: Buffer) -> int:
     inode = inodes.load(context.tree, number)
     told = handle.object.size_told
     end_told = offset + length
-    if handle.append and not _is_mapped_page(offset, end_told, told):
+    if handle.append and _is_append(handle.object, offset, end_told):
         offset = inode.size
     end = offset + length
     if end > SIZE_MAX:
@@ -151,15 +152,19 @@ def find_capability(context: Context, number: int) -> Found | None:
     return found if found.payload is not None else None
 
 
-def _is_mapped_page(offset: int, end: int, size_told: int) -> bool:
-    """Whether a write through an O_APPEND handle is the kernel writing back a page of a mapping.
+def _is_append(opened: OpenObject, offset: int, end: int) -> bool:
+    """Whether a write through a handle that was opened with O_APPEND means the end of the file.
 
-    The kernel sends appends to where it takes the end of the file to be, and pages of shared
-    mappings to their own place, through any handle that can write; pyfuse3 hands over no flag that
-    tells them apart. A page lies before that end, is aligned, and is whole unless the file ends in
-    it.
+    The kernel sends appends to where it takes the end to be. Other offsets are meant: the flag may
+    have been taken away (fcntl F_SETFL), and pages of shared mappings are written back through any
+    handle that can write; pyfuse3 hands over nothing that tells them apart. A page lies before the
+    end, is aligned, and is whole unless the file ends in it.
     """
-    return not offset & _MASK and offset < size_told and (not end & _MASK or end == size_told)
+    told = opened.size_told
+    if offset == told:
+        return True
+    page = not offset & _MASK and offset < told and (not end & _MASK or end == told)
+    return offset == opened.size_before and not page
 
 
 def _check_size(inode: Inode, size: int) -> None:

@@ -41,15 +41,18 @@ class OpenObject:
     """What all handles of one object share.
 
     size_told: the size that the kernel takes the file to have; a rollback changes the size behind
-    its back, and appends then arrive at the old end. plain: known to have no security.capability.
+    its back, and appends then arrive at the old end. size_before: what it took it to be before the
+    last correction, which may have crossed an append (-1: none). plain: known to have no
+    security.capability.
     """
 
-    __slots__ = ("handles", "plain", "size_told", "writers")
+    __slots__ = ("handles", "plain", "size_before", "size_told", "writers")
 
     def __init__(self, size: int) -> None:
         self.handles = 0
         self.writers = 0
         self.size_told = size
+        self.size_before = -1
         self.plain = False
 
 

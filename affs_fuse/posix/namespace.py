@@ -131,8 +131,8 @@ class Namespace:
         if self._renewed and number in self._renewed:
             inode = inode._replace(generation=inode.generation + self._renewed[number])
         opened = self._handles.of(number)
-        if opened is not None:
-            opened.size_told = inode.size
+        if opened is not None and opened.size_told != inode.size:
+            opened.size_before, opened.size_told = opened.size_told, inode.size
         return reported(number, inode, context.data.buffered_blocks(number))
 
     # ---- names ----
@@ -344,8 +344,10 @@ class Namespace:
         return data
 
     def write(self, handle: int, offset: int, data: bytes) -> int:
-        """All of `data`, at the end of the file for O_APPEND. Errors: EBADF, EFBIG, ESTALE;
-        volume.no_space, volume.read_only."""
+        """All of `data`; with O_APPEND, what the kernel takes to be the end means the present end.
+
+        Errors: EBADF, EFBIG, ESTALE; volume.no_space, volume.read_only.
+        """
         opened = self._handles.get(handle)
         if not opened.writable:
             raise posix_error(errno.EBADF, "not open for writing")

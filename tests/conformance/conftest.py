@@ -20,9 +20,9 @@ import pytest
 sys.path.append(str(Path(__file__).resolve().parents[1] / "fuse"))
 
 from mounted import Mounted
+from posix_kit import KINDS_OF_ENTRY
 
 REFERENCE_BYTES = 512 << 20
-KINDS = ("file", "directory", "fifo", "socket", "character", "block", "symlink")
 
 
 def memory_folder() -> Path:
@@ -117,7 +117,7 @@ def plain_umask() -> Iterator[None]:
     os.umask(before)
 
 
-@pytest.fixture(params=KINDS)
+@pytest.fixture(params=KINDS_OF_ENTRY)
 def kind(request: pytest.FixtureRequest) -> str:
     """Every type of file in turn."""
     name: str = request.param

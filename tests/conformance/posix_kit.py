@@ -21,6 +21,8 @@ TICK_S = 0.011
 USER, OTHER, GROUP, OTHER_GROUP = 61001, 61002, 62001, 62002
 """Numbers that the machine has no names for."""
 
+KINDS_OF_ENTRY = ("file", "directory", "fifo", "socket", "character", "block", "symlink")
+
 PathLike = str | bytes | Path
 Target = PathLike | int
 
@@ -59,8 +61,9 @@ def fails(*numbers: int) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        assert error.errno in numbers, f"{error!r} instead of {wanted}"
-        return
+        if error.errno in numbers:
+            return
+        raise AssertionError(f"{error!r} instead of {wanted}") from error
     raise AssertionError(f"no error instead of {wanted}")
 
 

@@ -182,11 +182,24 @@ def test_appends_go_to_the_end_that_the_volume_knows(bench: Bench) -> None:
     first = bench.open_file("/log", os.O_WRONLY | os.O_APPEND)
     second = bench.open_file("/log", os.O_WRONLY | os.O_APPEND)
     bench.namespace.write(first, 10, b"a")
-    bench.namespace.write(second, 10, b"b")
-    bench.namespace.write(first, 0, b"c")
+    bench.namespace.write(second, 11, b"b")
+    bench.namespace.write(first, 12, b"c")
     assert bench.read("/log") == b"0123456789abc"
+    bench.namespace.handle_of(first).object.size_told = 500
+    bench.namespace.write(first, 500, b"d")
+    assert bench.read("/log") == b"0123456789abcd"
     for handle in (first, second):
         bench.namespace.release(handle)
+
+
+def test_other_offsets_of_an_append_handle_are_meant(bench: Bench) -> None:
+    """fcntl can take O_APPEND away from an open descriptor."""
+    bench.write("/f", b"0123456789")
+    handle = bench.open_file("/f", os.O_WRONLY | os.O_APPEND)
+    bench.namespace.write(handle, 0, b"X")
+    bench.namespace.write(handle, 12, b"Y")
+    assert bench.read("/f") == b"X123456789\0\0Y"
+    bench.namespace.release(handle)
 
 
 def test_mapped_pages_written_through_an_append_handle_stay_in_place(bench: Bench) -> None:
