@@ -50,7 +50,9 @@ def _mounted(command: list[str], directory: Path) -> Iterator[subprocess.Popen[s
 def _unmount(directory: Path, process: subprocess.Popen[str]) -> None:
     if os.path.ismount(directory):
         unmount = ["umount"] if os.geteuid() == 0 else ["fusermount3", "-u"]
-        subprocess.run([*unmount, str(directory)], check=False)
+        done = subprocess.run([*unmount, str(directory)], check=False)
+        if done.returncode:  # busy: the daemon takes the mount away by itself when told to end
+            process.terminate()
     try:
         process.wait(END_TIMEOUT_S)
     except subprocess.TimeoutExpired:
