@@ -44,7 +44,8 @@ __all__ = [
 ]
 
 RESERVED_OPTIONS = frozenset(
-    {"help", "version", "volume", "json", "jsonl", "ajis", "no_color", "quiet", "timeout"}
+    {"help", "version", "volume", "json", "jsonl", "ajis", "wire"}
+    | {"no_color", "no_pager", "quiet", "timeout"}
 )
 """Names that belong to the clients in every command line; no command may declare one."""
 

@@ -32,40 +32,75 @@ class _Candidate:
     help: str
 
 
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """What the end of a line stands for. shift: how much of the last word stands in front of it
+    (`--name=`). parameter: whose value it is, or whose option was just named."""
+
+    shift: int
+    parameter: Parameter | None
+    candidates: Iterable[_Candidate]
+
+
 def completions(catalogue: Catalogue, states: list[Plain], line: str) -> dict[str, Value]:
     """column (from 1) and length of what a candidate replaces; candidates: a list of {text,
-    source, kind, help}, where source is text quoted for the line. Inside open quotes there are
-    none."""
-    empty = {"column": len(line) + 1, "length": 0, "candidates": []}
+    source, kind, help}, where source is text quoted for the line; command and parameter: the names
+    of those at the end of the line, or "". Inside open quotes there are no candidates."""
     try:
         words = split(line)
-    except AffsError:
-        return empty
+    except AffsError as error:
+        return {**_nothing(line), **_inside_quotes(catalogue, line, error)}
     if any(word.pipe for word in words):
-        return empty
+        return _nothing(line)
     new_word = not words or line[-1].isspace()
     last = None if new_word else words.pop()
     prefix = "" if last is None else last.text
     start = len(line) if last is None else last.start
-    if not words:
-        candidates: Iterable[_Candidate] = _commands(catalogue)
-    else:
+    name = ""
+    place = _Place(0, None, _commands(catalogue))
+    if words:
         try:
             command = catalogue.find(words[0].text)
         except AffsError:
-            return empty
-        shift, candidates = _for_command(catalogue, states, command, words[1:], last)
-        prefix, start = prefix[shift:], start + shift
+            return _nothing(line)
+        name = command.name
+        place = _for_command(catalogue, states, command, words[1:], last)
+        prefix, start = prefix[place.shift :], start + place.shift
     found = [
         {"text": one.text, "source": quote(one.text), "kind": one.kind, "help": one.help}
-        for one in candidates
+        for one in place.candidates
         if one.text.lower().startswith(prefix.lower())
     ]
     return {
         "column": start + 1,
         "length": len(line) - start,
         "candidates": found[:CANDIDATES_MAX],
+        "command": name,
+        "parameter": place.parameter.name if place.parameter else "",
     }
+
+
+def _nothing(line: str) -> dict[str, Value]:
+    column = len(line) + 1
+    return {"column": column, "length": 0, "candidates": [], "command": "", "parameter": ""}
+
+
+def _inside_quotes(catalogue: Catalogue, line: str, error: AffsError) -> dict[str, Value]:
+    """Command and parameter of a line whose last word opens a quote or bracket: those of the line
+    with a plain word there."""
+    opened = error.details.get("column", 1) - 1
+    try:
+        words = split(line[:opened] + "x")
+    except AffsError:
+        return {}
+    if len(words) < 2 or any(word.pipe for word in words):
+        return {}
+    try:
+        command = catalogue.find(words[0].text)
+    except AffsError:
+        return {}
+    parameter = _for_command(catalogue, [], command, words[1:-1], words[-1]).parameter
+    return {"command": command.name, "parameter": parameter.name if parameter else ""}
 
 
 def _for_command(
@@ -74,26 +109,26 @@ def _for_command(
     command: Command[Any],
     words: list[Word],
     last: Word | None,
-) -> tuple[int, Iterable[_Candidate]]:
-    """What fits behind words; the number is how much of the last word stands in front of it
-    (`--name=`)."""
+) -> _Place:
+    """What fits behind words."""
     waiting, given, place_count, options_end = _read(command, words)
     if waiting is not None:
-        return 0, _values(catalogue, states, waiting)
+        return _Place(0, waiting, _values(catalogue, states, waiting))
     if last is not None and last.option_like and not options_end:
         name, equals, _ = last.source.partition("=")
-        parameter = option_named(command, name) if equals else None
-        if parameter is not None:
-            return len(name) + 1, _values(catalogue, states, parameter)
-        return 0, _options(command, given)
+        parameter = option_named(command, name)
+        if equals and parameter is not None:
+            return _Place(len(name) + 1, parameter, _values(catalogue, states, parameter))
+        return _Place(0, parameter, _options(command, given))
     places = command.positionals
     if place_count < len(places):
         place = places[place_count]
     elif places and places[-1].repeated:
         place = places[-1]
     else:
-        return 0, () if options_end or last is not None else _options(command, given)
-    return 0, _values(catalogue, states, place)
+        none = options_end or last is not None
+        return _Place(0, None, () if none else _options(command, given))
+    return _Place(0, place, _values(catalogue, states, place))
 
 
 def _read(command: Command[Any], words: list[Word]) -> tuple[Parameter | None, set[str], int, bool]:
