@@ -32,6 +32,14 @@ def memory_folder() -> Path:
     return made
 
 
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """An empty folder with a short path, for a volume of the test's own."""
+    made = memory_folder()
+    yield made
+    shutil.rmtree(made)
+
+
 @pytest.fixture(scope="session")
 def ext4() -> Iterator[Path]:
     """The root of an ext4 on a loop device."""
