@@ -62,7 +62,9 @@ class Announcement:
 
 
 def path_fields(name: str, path: str) -> dict[str, Value]:
-    """A path as `os.fsdecode` gives it, as fields of an Object: name, and name_b64 if it must be."""
+    """A path as `os.fsdecode` gives it, as fields of an Object: name, and name_b64 if it must
+    be.
+    """
     exact = os.fsencode(path)
     try:
         return {name: exact.decode("utf-8")}

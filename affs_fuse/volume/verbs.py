@@ -92,8 +92,8 @@ def seal_request(
     """What the cut after Volume.begin_rollback does with the abandoned state.
 
     It is kept as an automatic state, from which `rollback --undo` returns; if nothing in it
-    differs from the state it came from, and that one stays, it is what undo returns to. discard: kept and doomed
-    in the same commit.
+    differs from the state it came from, and that one stays, it is what undo returns to. discard:
+    kept and doomed in the same commit.
     """
     ancestor = volume.states.get(abandoned.ancestor)
     lasting = ancestor is not None and ancestor.listed
