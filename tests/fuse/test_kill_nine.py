@@ -25,6 +25,7 @@ import os, sys
 root, log, number = sys.argv[1], sys.argv[2], int(sys.argv[3])
 acknowledged = os.open(log, os.O_WRONLY | os.O_APPEND)
 os.chdir(root)
+os.write(1, b"here")  # before the mount goes away: else this would write below the mount point
 try:
     while True:
         with open("new", "wb", buffering=0) as file:
@@ -87,8 +88,11 @@ def test_a_prefix_survives(folder: Path) -> None:
             # Finish the step that was cut off: the next writer begins with a new one.
             (mounted.directory / f"f{newest - KEPT:08}").unlink(missing_ok=True)
             with subprocess.Popen(
-                [sys.executable, "-c", WRITER, mounted.directory, log, str(newest + 1)]
+                [sys.executable, "-c", WRITER, mounted.directory, log, str(newest + 1)],
+                stdout=subprocess.PIPE,
             ) as writer:
+                assert writer.stdout is not None
+                assert writer.stdout.read(4) == b"here"
                 time.sleep(0.05 + chance.random() * 0.4)
                 mounted.kill()
                 writer.wait(20)
