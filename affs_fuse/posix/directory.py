@@ -8,6 +8,7 @@ entries come and go.
 
 import errno
 import stat
+from bisect import bisect_left
 from typing import NamedTuple
 
 from affs_fuse.core.checksum import name_hash
@@ -23,8 +24,8 @@ __all__ = [
     "DT_DIRECTORY",
     "FULL",
     "Listed",
+    "Listing",
     "lies_below",
-    "list_entries",
     "locate",
     "locate_link",
     "probe",
@@ -37,6 +38,8 @@ DT_DIRECTORY = stat.S_IFDIR >> 12
 FULL = -1
 DEPTH_MAX = 1 << 20
 """No path is deeper: a longer chain of parents is a cycle, that is damage."""
+SCAN_BYTES = 16 << 10
+"""Of entries that are read at once: some 200 with names of ordinary length."""
 _NAME_SIZE = Name.SIZE
 
 
@@ -83,14 +86,41 @@ def probe(
     return (at if free < 0 and at <= last else free), None
 
 
-def list_entries(tree: Tree, directory: int, cookie: int, limit_bytes: int) -> list[Listed]:
-    """Entries after `cookie` in the order of their offsets, as many as some `limit_bytes` hold; at
-    least one unless there are no more. `.` and `..` are not items and not given.
+class Listing:
+    """The entries that follow where somebody reads a directory, in the order of their offsets.
+
+    Read ahead, and good as long as the directory is the same: tree and change counter tell.
+    `.` and `..` are not items and not given.
     """
-    first = max(cookie, COOKIE_DOT_DOT) + 1
-    items = tree.scan((directory, ITEM_DENTRY, first), (directory, ITEM_DENTRY + 1, 0), limit_bytes)
+
+    __slots__ = ("_change", "_entries", "_from", "_tree")
+
+    def __init__(self) -> None:
+        self._tree: Tree | None = None
+        self._change = 0
+        self._from = 0
+        self._entries: list[Listed] = []
+
+    def after(self, tree: Tree, number: int, change: int, cookie: int, count: int) -> list[Listed]:
+        """At most `count` entries after `cookie`, none at the end. Errors: NodeMissing."""
+        entries = self._entries
+        ahead = self._tree is tree and self._change == change and bool(entries)
+        if not ahead or not self._from <= cookie < entries[-1].cookie:
+            entries = _read(tree, number, cookie)
+            self._tree, self._change, self._from = tree, change, cookie
+            self._entries = entries
+        index = bisect_left(entries, cookie + 1, key=_cookie_of)
+        return entries[index : index + count]
+
+
+def _cookie_of(entry: Listed) -> int:
+    return entry.cookie
+
+
+def _read(tree: Tree, number: int, cookie: int) -> list[Listed]:
+    first = (number, ITEM_DENTRY, max(cookie, COOKIE_DOT_DOT) + 1)
     listed = []
-    for _, _, offset, payload in items:
+    for _, _, offset, payload in tree.scan(first, (number, ITEM_DENTRY + 1, 0), SCAN_BYTES):
         entry = Name.unpack(payload)
         listed.append(Listed(offset, payload[_NAME_SIZE:], entry.object, entry.kind))
     return listed

@@ -8,6 +8,7 @@ no such object, every operation on it gives ESTALE.
 import errno
 import os
 
+from affs_fuse.posix.directory import Listing
 from affs_fuse.posix.errors import posix_error
 from affs_fuse.posix.permissions import Credentials
 
@@ -16,11 +17,11 @@ __all__ = ["Handle", "Handles", "OpenObject"]
 
 class Handle:
     """What one open(2) asked for. access_moved: opening moved the access time, which the kernel
-    cannot know where it reads from its own pages only."""
+    cannot know where it reads from its own pages only. listing: where a directory is being read."""
 
     __slots__ = (
-        "access_moved", "append", "credentials", "noatime", "number", "object", "readable",
-        "writable",
+        "access_moved", "append", "credentials", "listing", "noatime", "number", "object",
+        "readable", "writable",
     )  # fmt: skip
 
     def __init__(
@@ -35,6 +36,7 @@ class Handle:
         self.noatime = bool(flags & os.O_NOATIME)
         self.access_moved = False
         self.credentials = credentials
+        self.listing = Listing() if flags & os.O_DIRECTORY else None
 
 
 class OpenObject:

@@ -362,14 +362,17 @@ class Namespace:
         """(name, attributes, cookie to go on from) of at most `count` entries after `cookie` (0:
         from the start), `.` and `..` first; [] at the end. Errors: EBADF, ENOTDIR, ESTALE.
         """
-        number = self._handles.get(handle).number
+        opened = self._handles.get(handle)
+        number, listing = opened.number, opened.listing
+        if listing is None:
+            raise posix_error(errno.ENOTDIR)
         if number >> OBJECT_BITS:
-            children = self.views.list_directory(number, cookie, count)
+            children = self.views.list_directory(number, cookie, count, listing)
             return [
                 (child.name, reported(child.number, child.inode, 0), child.cookie)
                 for child in children
             ]
-        children = reading.list_directory(self._context.tree, number, cookie, count)
+        children = reading.list_directory(self._context.tree, number, cookie, count, listing)
         return [
             (child.name, self._report(child.number, child.inode), child.cookie)
             for child in children

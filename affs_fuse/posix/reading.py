@@ -10,17 +10,15 @@ from typing import NamedTuple
 
 from affs_fuse.core.codec import Inode
 from affs_fuse.core.constants import ITEM_INODE, ITEM_SYMLINK
-from affs_fuse.core.tree import Tree
+from affs_fuse.core.tree import NodeMissing, Tree
 from affs_fuse.posix import directory, inodes, names
-from affs_fuse.posix.directory import COOKIE_DOT, COOKIE_DOT_DOT
+from affs_fuse.posix.directory import COOKIE_DOT, COOKIE_DOT_DOT, Listing
 from affs_fuse.posix.errors import posix_error
 
 __all__ = ["READDIR_ENTRIES", "Child", "check_file", "list_directory", "lookup", "read_link"]
 
 READDIR_ENTRIES = 64
 """Entries that one call of readdir gives at most: about what fits the kernel's buffer."""
-ENTRY_BYTES = 96
-"""Of an item in a scan, roughly: header, fixed part and a name of ordinary length."""
 
 
 class Child(NamedTuple):
@@ -58,23 +56,31 @@ def read_link(tree: Tree, number: int) -> bytes:
     return target
 
 
-def list_directory(tree: Tree, number: int, cookie: int, count: int) -> list[Child]:
+def list_directory(
+    tree: Tree, number: int, cookie: int, count: int, listing: Listing
+) -> list[Child]:
     """At most `count` entries after `cookie` (0: from the start), `.` and `..` first; empty at the
-    end, and for a directory that was removed.
+    end, and for a directory that was removed. Fewer where an inode is not in memory, so that
+    reading a large directory does not begin again with each node that it loads.
 
-    Errors: ENOTDIR, ESTALE.
+    listing: of the reader's handle. Errors: ENOTDIR, ESTALE.
     """
+    inode = inodes.load_directory(tree, number)
+    if not inode.nlink:
+        return []
     found: list[Child] = []
+    if cookie < COOKIE_DOT:
+        found.append(Child(COOKIE_DOT, b".", number, inode))
     if cookie < COOKIE_DOT_DOT:
-        inode = inodes.load_directory(tree, number)
-        if not inode.nlink:
-            return []
-        if cookie < COOKIE_DOT:
-            found.append(Child(COOKIE_DOT, b".", number, inode))
         parent = inode.parent
         found.append(Child(COOKIE_DOT_DOT, b"..", parent, inodes.load(tree, parent)))
-    for entry in directory.list_entries(tree, number, cookie, count * ENTRY_BYTES)[:count]:
-        payload = tree.get(entry.object, ITEM_INODE, 0)
+    for entry in listing.after(tree, number, inode.change, cookie, count):
+        try:
+            payload = tree.get(entry.object, ITEM_INODE, 0)
+        except NodeMissing:
+            if found:
+                return found  # the missing node is the first of the next call
+            raise
         if payload is None:
             raise posix_error(errno.EIO, f"an entry of directory {number} names no object")
         found.append(Child(entry.cookie, entry.name, entry.object, Inode.unpack(payload)))

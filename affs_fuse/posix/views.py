@@ -20,6 +20,7 @@ from affs_fuse.core.constants import NAME_MAX, OBJECT_BITS, OBJECT_ROOT
 from affs_fuse.core.tree import Tree
 from affs_fuse.posix import inodes, names, reading, xattrs
 from affs_fuse.posix.attributes import Attributes, reported
+from affs_fuse.posix.directory import Listing
 from affs_fuse.posix.errors import posix_error
 from affs_fuse.posix.file_data import FileData
 from affs_fuse.posix.permissions import Credentials
@@ -153,13 +154,15 @@ class Views:
 
     # ---- directories ----
 
-    def list_directory(self, number: int, cookie: int, count: int) -> list[Child]:
+    def list_directory(self, number: int, cookie: int, count: int, listing: Listing) -> list[Child]:
         """At most `count` entries after `cookie`. Errors: ENOTDIR, ESTALE; NodeMissing."""
         view_number = number >> OBJECT_BITS
         if view_number != DOOR_VIEW:
             view = self._view(number)
             base = view_number << OBJECT_BITS
-            children = reading.list_directory(self._tree(view), number & OBJECT_MASK, cookie, count)
+            children = reading.list_directory(
+                self._tree(view), number & OBJECT_MASK, cookie, count, listing
+            )
             children = [child._replace(number=base | child.number) for child in children]
             if number & OBJECT_MASK == OBJECT_ROOT:
                 up = self._directory(CHECKPOINTS)

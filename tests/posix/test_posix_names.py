@@ -184,3 +184,45 @@ def test_the_reserved_name(bench: Bench) -> None:
     bench.mkdir("/d/.affs")
     assert bench.names("/d") == [b".affs"]
     assert bench.names() == [b"d"]
+
+
+def test_entries_that_were_read_ahead_are_not_believed_after_a_change(bench: Bench) -> None:
+    folder, space = bench.mkdir("/d").number, bench.namespace
+    for index in range(30):
+        bench.mkdir(f"/d/{index}")
+    kept = bench.checkpoint()
+    handle = bench.run(space.opendir, folder, ROOT)
+    first = bench.run(space.readdir, handle, 0, 5)
+    rest = [name for name, _, _ in bench.run(space.readdir, handle, first[-1][2], 100)]
+    bench.run(space.rmdir, folder, rest[0])
+    bench.run(space.rename, folder, rest[1], folder, b"elsewhere", 0)
+    after = [name for name, _, _ in bench.run(space.readdir, handle, first[-1][2], 100)]
+    assert [name for name in after if name != b"elsewhere"] == rest[2:]
+    bench.rollback(kept)
+    bench.run(space.rmdir, folder, rest[2])
+    bench.run(space.rmdir, folder, rest[3])
+    after = [name for name, _, _ in bench.run(space.readdir, handle, first[-1][2], 100)]
+    assert after == [*rest[:2], *rest[4:]], "the change counter is the same, the tree is not"
+    space.release(handle)
+
+
+def test_a_large_cold_directory_comes_in_parts(bench: Bench) -> None:
+    """What is there is given when the next inode's node is missing."""
+    folder, space = bench.mkdir("/d").number, bench.namespace
+    for index in range(800):
+        made = bench.run(space.mknod, folder, b"%d" % index, 0o100644, 0, ROOT)
+        bench.run(space.setxattr, made.number, b"user.fill", bytes(1000), 0, ROOT)
+    bench.commit()
+    handle = bench.run(space.opendir, folder, ROOT)
+    bench.commit()
+    bench.volume.cache.drop_clean()
+    before = bench.volume.cache.statistics().misses
+    names, cookie, calls = [], 0, 0
+    while part := bench.run(space.readdir, handle, cookie, 64):
+        names += [name for name, _, _ in part]
+        cookie = part[-1][2]
+        calls += 1
+    assert len(names) == len(set(names)) == 802
+    assert bench.volume.cache.statistics().misses - before < 2000
+    assert calls > 802 // 64 + 1
+    space.release(handle)
