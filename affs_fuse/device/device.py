@@ -13,7 +13,7 @@ import errno
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from affs_fuse.errors import AffsError, Category
 
@@ -24,6 +24,7 @@ __all__ = [
     "DeviceIdentity",
     "Outcome",
     "Result",
+    "StreamDevice",
     "classify",
     "device_error",
 ]
@@ -106,6 +107,21 @@ class Device(Protocol):
 
     def close(self) -> None:
         """Release it, locks included. Nothing is flushed."""
+        ...
+
+
+@runtime_checkable
+class StreamDevice(Device, Protocol):
+    """A device with a cache of the host's behind it, which can be told what is not needed there."""
+
+    def begin_write_out(self, offset: int, length: int) -> Result:
+        """Begin to write out what was written there, without waiting for it."""
+        ...
+
+    def end_write_out(self, offset: int, length: int) -> Result:
+        """Wait for that, and let the host's copy go. Not a barrier. An error is one that no later
+        flush() reports again.
+        """
         ...
 
 

@@ -6,6 +6,7 @@ same file is looked for in /sys, since flock does not see it. Opened for reading
 """
 
 import contextlib
+import ctypes
 import errno
 import fcntl
 import os
@@ -29,6 +30,11 @@ __all__ = ["FileDevice", "open_device"]
 
 _BLKGETSIZE64 = 0x80081272
 _IOV_MAX = 1024
+_SYNC_WRITE, _SYNC_AND_WAIT = 2, 1 | 2 | 4
+
+_sync_file_range = ctypes.CDLL(None, use_errno=True).sync_file_range
+_sync_file_range.argtypes = (ctypes.c_int, ctypes.c_int64, ctypes.c_int64, ctypes.c_uint)
+_sync_file_range.restype = ctypes.c_int
 
 
 class FileDevice:
@@ -122,6 +128,24 @@ class FileDevice:
         except OSError as error:
             return _failed(classify(error.errno or errno.EIO), 0, error, 1)
         return Result(Outcome.OK)
+
+    def begin_write_out(self, offset: int, length: int) -> Result:
+        return self._sync_range(offset, length, _SYNC_WRITE)
+
+    def end_write_out(self, offset: int, length: int) -> Result:
+        result = self._sync_range(offset, length, _SYNC_AND_WAIT)
+        if result.ok:
+            with contextlib.suppress(OSError):  # a host that keeps its copy is none the worse
+                os.posix_fadvise(self._descriptor, offset, length, os.POSIX_FADV_DONTNEED)
+        return result
+
+    def _sync_range(self, offset: int, length: int, flags: int) -> Result:
+        if _sync_file_range(self._descriptor, offset, length, flags) == 0:
+            return Result(Outcome.OK, length)
+        number = ctypes.get_errno()
+        if number in (errno.ENOSYS, errno.EINVAL, errno.ESPIPE):  # this host has no such notion
+            return Result(Outcome.OK, length)
+        return _failed(classify(number), 0, OSError(number, os.strerror(number)), 1)
 
     def allocate(self, offset: int, length: int) -> Result:
         if self._is_block:

@@ -18,6 +18,7 @@ from affs_fuse.errors import AffsError, Category
 from affs_fuse.volume.layout import block_of, logical, segment_of
 from affs_fuse.volume.missing import BlockRead
 from affs_fuse.volume.space import Space
+from affs_fuse.volume.write_behind import WriteBehind
 
 __all__ = ["DataStore", "Placed", "ReadPlan", "WriteBatch", "write_merged"]
 
@@ -49,6 +50,7 @@ class WriteBatch:
     """Pending writes that one worker writes. done is set when execute() ended, well or not."""
 
     device: Device
+    behind: WriteBehind
     writes: list[PendingWrite]
     done: threading.Event = field(default_factory=threading.Event)
     error: Exception | None = None
@@ -60,7 +62,11 @@ class WriteBatch:
     def execute(self) -> None:
         """In a worker: write all. The error, if any, is kept for whoever ends the batch."""
         try:
-            write_merged(self.device, [(write.offset, write.data) for write in self.writes])
+            writes: list[tuple[int, Buffer]] = [
+                (write.offset, write.data) for write in self.writes
+            ]
+            write_merged(self.device, writes)
+            self.behind.follow(writes)
         except AffsError as error:
             self.error = error
         finally:
@@ -118,6 +124,7 @@ class DataStore:
         self._waiting: list[PendingWrite] = []
         self._waiting_bytes = 0
         self._begun: list[WriteBatch] = []
+        self._behind = WriteBehind(device)
 
     @property
     def waiting_bytes(self) -> int:
@@ -158,7 +165,7 @@ class DataStore:
             if bytes_max is not None and count and size + len(write.data) > bytes_max:
                 break
             count, size = count + 1, size + len(write.data)
-        batch = WriteBatch(self._device, self._waiting[:count])
+        batch = WriteBatch(self._device, self._behind, self._waiting[:count])
         del self._waiting[:count]
         self._waiting_bytes -= size
         self._begun.append(batch)
