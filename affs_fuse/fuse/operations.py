@@ -231,7 +231,9 @@ class Operations(pyfuse3.Operations):
     ) -> EntryAttributes:
         changes = changes_of(attr, fields)
         return self._entry(
-            await self._run(self._namespace.setattr, inode, changes, credentials_of(ctx), fh)
+            await self._engine.run_and_clean(
+                self._namespace.setattr, inode, changes, credentials_of(ctx), fh
+            )
         )
 
     @_handler

@@ -94,6 +94,7 @@ class Namespace:
         self._diverted: frozenset[int] = frozenset()
         self._renewed: dict[int, int] = {}
         self.views = Views(volume, door or DoorOwner())
+        volume.buffers_are_flushed_by(self.flush_all)
 
     # ---- looking ----
 

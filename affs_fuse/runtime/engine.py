@@ -224,9 +224,16 @@ class Engine:
 
     async def release(self, handle: int) -> None:
         """The last descriptor of a handle was closed."""
-        await self.run(self._namespace.release, handle)
+        await self.run_and_clean(self._namespace.release, handle)
+
+    async def run_and_clean(
+        self, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs
+    ) -> R:
+        """`run` for an operation that may leave something to be removed in steps."""
+        result = await self.run(function, *args, **kwargs)
         if self._namespace.removals_pending:
             self._jobs.wake_clean()
+        return result
 
     async def sync(self) -> None:
         """Everything that was done before this call is durable. Errors: volume.*, device.*"""

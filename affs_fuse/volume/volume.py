@@ -95,6 +95,7 @@ class Volume:
         self._changed_outside = False
         self._roots_cut = self._roots_now()
         self._next_operation = self._find_next_operation()
+        self._flush: Callable[[], None] = _nothing
         self._claimed = False
 
     # ---- life ----
@@ -173,9 +174,7 @@ class Volume:
             try:
                 return function(*args, **kwargs)
             except (NodeMissing, DataMissing) as missing:
-                load = self.begin_load(missing)
-                load.execute()
-                self.end_load(load)
+                self._load_now(missing)
             except AffsError as error:
                 if error.code != "volume.no_space" or not self.space.held_blocks:
                     raise
@@ -184,6 +183,11 @@ class Volume:
                     raise
                 self.commit()
         raise AssertionError("an operation that never finds what it loads")
+
+    def _load_now(self, missing: NodeMissing | DataMissing) -> None:
+        load = self.begin_load(missing)
+        load.execute()
+        self.end_load(load)
 
     def begin_load(self, missing: NodeMissing | DataMissing) -> Load:
         """Where the missing bytes are. Errors: volume.address."""
@@ -358,6 +362,10 @@ class Volume:
             self._object_limit - self._next_object < OBJECT_NUMBERS_AHEAD // 2
         )
 
+    def buffers_are_flushed_by(self, flush: Callable[[], None]) -> None:
+        """What the layer above buffers belongs into every cut: also into those that run() makes."""
+        self._flush = flush
+
     @property
     def committing(self) -> bool:
         return self._in_flight is not None
@@ -367,14 +375,14 @@ class Volume:
         flush: Callable[[], None] | None = None,
         request: CutRequest | None = None,
     ) -> Cut:
-        """The synchronous turn of a commit. flush() puts what is buffered above into the trees.
+        """The synchronous turn of a commit. flush() puts what is buffered above into the trees; by
+        default, what was said by buffers_are_flushed_by().
 
         Errors: volume.read_only, volume.no_space, device.no_space (nothing was cut).
         """
         assert self._in_flight is None, "one commit at a time"
         self.check_writable()
-        if flush is not None:
-            flush()
+        (flush or self._flush)()
         asked = request or CutRequest()
         context = self._cut_context()
         cut = make_cut(context, asked)
@@ -421,7 +429,12 @@ class Volume:
         request: CutRequest | None = None,
     ) -> Cut:
         """cut, write and complete in one call, for use without an event loop. Errors: theirs."""
-        cut = self.cut(flush, request)
+        cut = None
+        while cut is None:
+            try:
+                cut = self.cut(flush, request)
+            except NodeMissing as missing:  # flush() needs a node that was evicted meanwhile
+                self._load_now(missing)
         try:
             cut.write()
         except AffsError as error:
@@ -576,3 +589,7 @@ class Volume:
             cache_hits=cache.hits,
             cache_misses=cache.misses,
         )
+
+
+def _nothing() -> None:
+    """Nobody above buffers anything."""
