@@ -33,8 +33,8 @@ def test_targets() -> None:
 def test_the_page_keeps_what_is_not_a_table(tmp_path: Path) -> None:
     page = tmp_path / "performance.md"
     page.write_text(f"# P\n\nbefore\n\n{bench.BEGIN}\nformer words\n{bench.END}\n\nafter\n")
-    bench.update_page(page, ROWS)
-    bench.update_page(page, ROWS)
+    bench.update_page(page, "a machine", ROWS)
+    bench.update_page(page, "a machine", ROWS)
     text = page.read_text()
     assert text.startswith("# P\n\nbefore\n\n")
     assert text.endswith("\n\nafter\n")

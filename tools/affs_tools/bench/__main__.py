@@ -36,7 +36,7 @@ def requests(setting: Setting) -> list[Figure]:
 
 
 def streams(setting: Setting) -> list[Figure]:
-    mebibytes, rounds = (256, 1) if setting.quick else (1024, 2)
+    mebibytes, rounds = (256, 1) if setting.quick else (1024, 3)
     return measure_streams(setting.scratch, setting.disk, mebibytes, rounds)
 
 
@@ -53,21 +53,21 @@ SECTIONS: dict[str, Callable[[Setting], list[Figure]]] = {
 }
 
 
-def machine() -> str:
-    """One line about this machine."""
-    cores = os.cpu_count()
+def machine(load: float) -> str:
+    """One line about this machine. load: its load average when measuring began; above the number
+    of idle cores, figures tell more of the neighbours than of AfFS."""
     return (
-        f"{datetime.now(UTC):%Y-%m-%d}, Linux {platform.release()}, {platform.machine()}, {cores}"
-        f" cores, Python {platform.python_version()}"
+        f"{datetime.now(UTC):%Y-%m-%d}, Linux {platform.release()}, {platform.machine()},"
+        f" {os.cpu_count()} cores, Python {platform.python_version()}, load {load:.1f} before"
     )
 
 
-def update_page(page: Path, figures: list[Figure]) -> None:
-    """Put the tables between the marks of the page."""
+def update_page(page: Path, about: str, figures: list[Figure]) -> None:
+    """Put the tables between the marks of the page, below a line about the machine."""
     text = page.read_text()
     before, _, rest = text.partition(BEGIN)
     _, _, after = rest.partition(END)
-    page.write_text(f"{before}{BEGIN}\n{machine()}.\n\n{markdown(figures)}{END}{after}")
+    page.write_text(f"{before}{BEGIN}\n{about}.\n\n{markdown(figures)}{END}{after}")
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -88,6 +88,7 @@ def main(arguments: list[str] | None = None) -> int:
     for name in options.section:
         if name not in SECTIONS:
             parser.error(f"no section {name!r}; there are {', '.join(SECTIONS)}")
+    about = machine(os.getloadavg()[0])
     figures: list[Figure] = []
     with (
         tempfile.TemporaryDirectory(prefix="affs-bench.") as scratch,
@@ -98,9 +99,9 @@ def main(arguments: list[str] | None = None) -> int:
         for name in options.section or SECTIONS:
             print(f"measuring {name} ...", file=sys.stderr)
             figures += SECTIONS[name](setting)
-    print(f"{machine()}\n\n{plain_text(figures)}")
+    print(f"{about}\n\n{plain_text(figures)}")
     if options.update:
-        update_page(PAGE, figures)
+        update_page(PAGE, about, figures)
     missed = [figure for figure in figures if not figure.reached]
     return 1 if missed else 0
 
