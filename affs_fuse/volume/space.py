@@ -268,14 +268,17 @@ class Space:
         """
         runs: list[Run] = []
         left = blocks
-        while left:
-            run = self._allocate_run(intent, min(left, EXTENT_BLOCKS_MAX), birth)
-            if run is None:
-                for taken in runs:
-                    self.undo(taken)
-                raise no_space("data blocks")
-            runs.append(run)
-            left -= run[2]
+        try:
+            while left:
+                run = self._allocate_run(intent, min(left, EXTENT_BLOCKS_MAX), birth)
+                if run is None:
+                    raise no_space("data blocks")
+                runs.append(run)
+                left -= run[2]
+        except AffsError:  # the host's too
+            for taken in runs:
+                self.undo(taken)
+            raise
         return runs
 
     def allocate_nodes(self, intent: int, count: int, birth: int) -> list[Run]:
@@ -284,13 +287,16 @@ class Space:
         Errors: volume.no_space; device.no_space.
         """
         runs: list[Run] = []
-        for _ in range(count):
-            run = self._allocate_node(intent, birth)
-            if run is None:
-                for taken in runs:
-                    self.undo(taken)
-                raise no_space("tree nodes")
-            runs.append(run)
+        try:
+            for _ in range(count):
+                run = self._allocate_node(intent, birth)
+                if run is None:
+                    raise no_space("tree nodes")
+                runs.append(run)
+        except AffsError:  # the host's too
+            for taken in runs:
+                self.undo(taken)
+            raise
         return runs
 
     def _allocate_node(self, intent: int, birth: int) -> Run | None:
