@@ -47,6 +47,7 @@ class FileDevice:
         self._is_block = stat.S_ISBLK(status.st_mode)
         self._size_bytes = _block_size(descriptor) if self._is_block else status.st_size
         self._nowait = True
+        self._in_memory = False
         self._identity = DeviceIdentity(
             "block" if self._is_block else "file",
             path,
@@ -91,11 +92,14 @@ class FileDevice:
         if not self._nowait or offset < 0 or offset + length > self._size_bytes:
             return None
         buffer = bytearray(length)
+        flags = 0 if self._in_memory else os.RWF_NOWAIT
         try:
-            done = os.preadv(self._descriptor, [buffer], offset, os.RWF_NOWAIT)
+            done = os.preadv(self._descriptor, [buffer], offset, flags)
         except OSError as error:
-            if error.errno == errno.EOPNOTSUPP:  # tmpfs and others: ask no more
-                self._nowait = False
+            if error.errno == errno.EOPNOTSUPP and not self._in_memory:
+                # tmpfs does not know the flag, and has no device to wait for.
+                self._in_memory = self._nowait = _on_tmpfs(self._descriptor)
+                return self.try_read(offset, length)
             return None
         return bytes(buffer) if done == length else None
 
@@ -267,6 +271,18 @@ def _after(views: list[memoryview], count: int) -> list[memoryview]:
             return [view[count:], *views[index + 1 :]]
         count -= len(view)
     return []
+
+
+def _on_tmpfs(descriptor: int) -> bool:
+    """Does this file's filesystem keep its files in memory?"""
+    device = os.fstat(descriptor).st_dev
+    number = f"{os.major(device)}:{os.minor(device)}"
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/self/mountinfo").read_text().splitlines():
+            fields, _, rest = line.partition(" - ")
+            if fields.split()[2] == number:
+                return rest.split()[0] == "tmpfs"
+    return False
 
 
 def _block_size(descriptor: int) -> int:

@@ -3,6 +3,7 @@
 import errno
 import os
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -71,6 +72,16 @@ def test_nothing_past_the_end(device: Device) -> None:
 def test_try_read_gives_all_or_nothing(device: Device) -> None:
     device.write(0, [b"x" * 4096])
     assert device.try_read(0, 4096) in (None, b"x" * 4096)
+
+
+def test_try_read_of_a_file_in_memory_always_has_it() -> None:
+    if not os.path.isdir("/dev/shm"):
+        pytest.skip("no tmpfs at /dev/shm")
+    with tempfile.NamedTemporaryFile(dir="/dev/shm") as file:
+        file.truncate(SIZE)
+        with open_device(file.name) as device:
+            device.write(4096, [b"m" * 4096])
+            assert device.try_read(4096, 4096) == b"m" * 4096
 
 
 def test_allocate_keeps_contents(device: Device) -> None:
