@@ -168,8 +168,7 @@ class Volume:
 
     def run(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """Call an operation until it finds all it needs, loading at once what it misses; before
-        telling "no space", ripen held-back blocks by empty commits, unless data is buffered above:
-        such a commit would have the size of a file and not its bytes."""
+        telling "no space", ripen held-back blocks by empty commits."""
         empty_commits = 0
         for _ in range(NODE_LOADS_MAX):
             try:
@@ -177,8 +176,7 @@ class Volume:
             except (NodeMissing, DataMissing) as missing:
                 self._load_now(missing)
             except AffsError as error:
-                held = self.space.held_blocks
-                if error.code != "volume.no_space" or not held or self._reserved:
+                if error.code != "volume.no_space" or not self.space.held_blocks:
                     raise
                 empty_commits += 1
                 if empty_commits > EMPTY_COMMITS_MAX:

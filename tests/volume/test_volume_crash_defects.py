@@ -11,7 +11,6 @@ from affs_fuse.errors import AffsError, Category
 from affs_fuse.volume import layout, verbs
 from affs_fuse.volume.opening import OpenOptions
 from affs_fuse.volume.reclaim import next_job
-from affs_fuse.volume.space import no_space
 from affs_fuse.volume.volume import Volume
 
 
@@ -93,26 +92,3 @@ def test_a_host_that_refuses_room_half_way_leaks_nothing() -> None:
         space.allocate_data(INTENT_SMALL, 2 * harness.volume.geometry.segment_blocks, 9)
     after = {number: bytes(one.bits) for number, one in space.segments.items()}
     assert (space.used_blocks, after) == before
-
-
-def test_no_commit_goes_without_the_data_that_is_buffered() -> None:
-    """Ripening held-back blocks commits; a file's size must not become durable before its bytes."""
-    harness = Harness()
-    harness.write(0, 0, 2, 50)
-    harness.commit()
-    harness.remove(0, 0)
-    harness.commit()
-    assert harness.volume.space.held_blocks
-    before = harness.volume.commit_count
-    harness.volume.reserve_data(1)  # as a write buffer does
-
-    def full() -> None:
-        raise no_space("anything")
-
-    with pytest.raises(AffsError):
-        harness.volume.run(full)
-    assert harness.volume.commit_count == before
-    harness.volume.release_data(1)
-    with pytest.raises(AffsError):
-        harness.volume.run(full)
-    assert harness.volume.commit_count > before
