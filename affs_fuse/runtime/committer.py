@@ -201,6 +201,15 @@ class Committer:
 
     async def _commit_once(self) -> None:
         tickets = self._take_tickets()
+        try:
+            await self._commit_for(tickets)
+        finally:
+            # Only an error of ours leaves somebody waiting here; nobody shall wait for ever.
+            for ticket in tickets:
+                if not ticket.done.is_set():
+                    ticket.end(None, _internal_error())
+
+    async def _commit_for(self, tickets: list[_Ticket]) -> None:
         forced = any(ticket.force for ticket in tickets)
         if not forced and self._seal is None and not self.dirty:
             for ticket in tickets:
@@ -293,6 +302,13 @@ class Committer:
 
     def statistics(self) -> CommitterStatistics:
         return CommitterStatistics(self._commits, len(self._tickets), self._cut_ms_max)
+
+
+def _internal_error() -> AffsError:
+    return AffsError(
+        "volume.commit_failed", Category.INTERNAL, "a commit failed by an internal error",
+        hint="the log has it; the volume is read-only now",
+    )
 
 
 def _held_error() -> AffsError:

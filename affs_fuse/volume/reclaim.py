@@ -27,7 +27,7 @@ from affs_fuse.core.constants import (
 )
 from affs_fuse.core.tree import Diff, DiffEvent, Tree
 from affs_fuse.errors import AffsError, Category
-from affs_fuse.volume.commit import CutRequest, Keep
+from affs_fuse.volume.commit import CutRequest, Keep, free_dropped
 from affs_fuse.volume.states import KeptState
 from affs_fuse.volume.volume import Volume
 
@@ -170,6 +170,8 @@ class ReclaimJob:
         """Free, and forget the state; the number of blocks. One turn, then commit. Raises
         NodeMissing, with nothing changed (call again)."""
         volume, state = self._volume, self.state
+        # What the working state dropped since its last cut is judged by the ancestor it had then.
+        free_dropped(volume.space, volume.working)
         late = self._late_frees() if self._hidden is not None else []
         runs = self._frees.result(volume.states.seq_of(state.parent))
         for address, blocks in [*runs, *late]:

@@ -17,6 +17,7 @@ from affs_fuse.runtime.engine import Engine, EngineSettings
 from affs_fuse.runtime.events import EventBus
 from affs_fuse.volume.mkfs import MkfsOptions, format_device
 from affs_fuse.volume.opening import OpenOptions
+from affs_fuse.volume.verify import verify_volume
 from affs_fuse.volume.volume import Volume
 
 ROOT = Credentials(0, 0)
@@ -324,6 +325,22 @@ async def test_a_failed_commit_makes_the_volume_read_only_and_tells_everybody() 
         assert made.namespace.lookup(1, b"a").number
 
 
+async def test_an_internal_error_in_a_commit_leaves_nobody_waiting() -> None:
+    async with bench() as made:
+        await made.make(b"a")
+
+        def fail(*arguments: object) -> None:
+            raise ZeroDivisionError("planted")
+
+        made.volume.cut = fail  # type: ignore[method-assign, assignment]
+        with trio.fail_after(10), pytest.raises(AffsError, match="internal error"):
+            await made.engine.sync()
+        assert "planted" in made.volume.read_only_reason
+        with trio.fail_after(10), pytest.raises(AffsError, match="internal error"):
+            await made.engine.checkpoint("x", "", "")
+        assert made.namespace.lookup(1, b"a").number
+
+
 async def test_writers_wait_for_memory_but_not_while_the_kernel_is_told() -> None:
     async with bench(size_bytes=256 << 20) as made:
         writeback = made.engine._writeback
@@ -354,6 +371,34 @@ async def test_deleting_a_state_frees_its_space() -> None:
         assert answer["freed_bytes"] >= 4 << 20
         assert (await made.engine.space())["used"] <= used - (4 << 20)
         assert [state["label"] for state in await made.engine.states()] == ["two"]
+
+
+async def test_reclaiming_while_the_namespace_changes_frees_nothing_twice() -> None:
+    """What is dropped between the cut that hides the working state and the end of the job must be
+    freed by one of them only."""
+    async with bench() as made:
+        stop = False
+
+        async def change() -> None:
+            number = 0
+            while not stop:
+                number += 1
+                await made.make(b"file%d" % (number % 50), b"x" * (number % 9000))
+                if number % 7 == 0:
+                    made.namespace.unlink(1, b"file%d" % (number % 50))
+                await trio.lowlevel.checkpoint()
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(change)
+            for number in range(12):
+                await made.engine.checkpoint(f"kept{number}", "", "")
+                await made.engine.delete_state(f"kept{number}")
+            stop = True
+        await made.engine.sync()
+        assert not made.volume.read_only, made.volume.read_only_reason
+        assert await made.engine.states() == []
+        report = verify_volume(made.volume.device, data=True)
+        assert report.clean, report
 
 
 async def test_diff_tells_paths() -> None:
