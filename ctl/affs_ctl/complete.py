@@ -1,43 +1,33 @@
-"""Completion for shells: the script that a shell sources, and the candidates it then asks for.
+"""Completion for bash, zsh and fish: the scripts that they source, and the candidates that these
+then ask for.
 
-affsctl's own options are completed here, all else by the runtime (`complete`). A question that
-cannot be answered has no candidates: a shell wants no error messages in the middle of a line.
+Names of commands and options stand in the scripts (affs_ctl/scripts.py makes them from the
+registry); values are asked of the runtime (`complete`), states included. A question that cannot be
+answered has no candidates: a shell wants no error messages in the middle of a line.
 """
 
 import re
 from collections.abc import Sequence
+from pathlib import Path
 
 from affs_ctl.client import Client
 from affs_ctl.discover import find
+from affs_ctl.options import OWN_OPTIONS
 from affs_fuse.errors import AffsError
 
-__all__ = ["BASH", "print_candidates", "split_line"]
+__all__ = ["SCRIPT_NAMES", "print_candidates", "script", "split_line"]
 
-BASH = """\
-# bash completion for affsctl: source it, or install it as
-# /usr/share/bash-completion/completions/affsctl
-_affsctl() {
-    local IFS=$'\\n'
-    COMPREPLY=($(affsctl __complete "${COMP_LINE:0:COMP_POINT}" "${COMP_WORDS[COMP_CWORD]}" \\
-        2>/dev/null))
-    [[ ${#COMPREPLY[@]} -eq 1 && ${COMPREPLY[0]} == *= ]] && compopt -o nospace
-}
-complete -o default -F _affsctl affsctl
-"""
+SCRIPT_NAMES = {"bash": "affsctl.bash", "zsh": "_affsctl", "fish": "affsctl.fish"}
+"""Of the files in affs_ctl/completions/."""
 
-_OWN = (
-    "--volume",
-    "--json",
-    "--jsonl",
-    "--ajis",
-    "--no-color",
-    "--quiet",
-    "--timeout",
-    "--version",
-    "--help",
-)
-_WITH_VALUE = ("-V", "--volume", "--timeout")
+_WITH_VALUE = {name for one in OWN_OPTIONS if one.value for name in (one.short, one.long)}
 _ANSWER_S = 2.0
+
+
+def script(shell: str) -> str:
+    """shell: one of SCRIPT_NAMES."""
+    path = Path(__file__).parent / "completions" / SCRIPT_NAMES[shell]
+    return path.read_text(encoding="utf-8")
 
 
 def split_line(line: str) -> tuple[str | None, str | None]:
@@ -61,16 +51,17 @@ def split_line(line: str) -> tuple[str | None, str | None]:
 
 def print_candidates(arguments: Sequence[str]) -> int:
     """arguments: the line up to the cursor, and the word there as the shell sees it (it may begin
-    later than ours:
-    shells break words at `=` and `@`)."""
-    if len(arguments) != 2:
+    later than ours: shells break words at `=` and `@`). `--help-text` in front: a tab and a word
+    about it behind each."""
+    with_help = arguments[:1] == ["--help-text"]
+    if len(arguments) != 2 + with_help:
         return 2
-    line, shell_word = arguments
+    line, shell_word = arguments[-2:]
     volume, rest = split_line(line)
     if rest is None:
-        for word in _OWN:
-            if shell_word and word.startswith(shell_word):
-                print(word)
+        for one in OWN_OPTIONS:
+            if one.long and shell_word and one.long.startswith(shell_word):
+                print(f"{one.long}\t{one.help}" if with_help else one.long)
         return 0
     try:
         with Client.connect(
@@ -84,5 +75,7 @@ def print_candidates(arguments: Sequence[str]) -> int:
     kept = replaced[: -len(shell_word)] if shell_word and replaced.endswith(shell_word) else ""
     for candidate in answer["candidates"]:
         source = candidate["source"]
-        print(source[len(kept) :] if source.startswith(kept) else source)
+        text = source[len(kept) :] if source.startswith(kept) else source
+        about = " ".join(candidate["help"].split())
+        print(f"{text}\t{about}" if with_help else text)
     return 0

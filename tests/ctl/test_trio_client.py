@@ -163,7 +163,7 @@ async def test_events_and_a_call_that_is_left(serve: Serve) -> None:
 
 
 async def test_a_call_that_nobody_reads_holds_a_bounded_number_of_parts(serve: Serve) -> None:
-    total = 50_000
+    total = 6_000
     blocked = threading.Event()
 
     def script(peer: Peer) -> None:

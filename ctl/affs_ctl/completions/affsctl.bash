@@ -1,0 +1,54 @@
+# bash completion for affsctl. Install it as /usr/share/bash-completion/completions/affsctl.
+# Made from the registry of commands by `python -m affs_tools.pages`.
+
+_affsctl() {
+    local IFS=$'\n' word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]}
+    local command= at names=
+    for ((at = 1; at < COMP_CWORD; at++)); do
+        case ${COMP_WORDS[at]} in
+            -V | --volume | --timeout | -c | -f | --file | --completion)
+                [[ ${COMP_WORDS[at + 1]} == = ]] && ((at++))
+                ((at++))
+                ;;
+            -*) ;;
+            *)
+                command=${COMP_WORDS[at]}
+                break
+                ;;
+        esac
+    done
+    COMPREPLY=()
+    if [[ -z $command ]]; then
+        case $before in
+            -V | --volume | -f | --file) return ;;
+            --completion) names=$'bash\nzsh\nfish' ;;
+            -c | --timeout) return ;;
+            *)
+                names=$'status\ncommit\ncheckpoint\npublish\nrollback\ndiff\ncheckpoints\nshow\npin\nunpin\ndelete\nlog\ndf\nwatch\nping\nhelp\ndescribe\nshell'
+                [[ $word == -* ]] && names=$'--volume\n--json\n--jsonl\n--ajis\n--wire\n--timeout\n--file\n--stop-on-error\n--no-rc\n--quiet\n--no-color\n--no-pager\n--completion\n--version\n--help'
+                ;;
+        esac
+        COMPREPLY=($(compgen -W "$names" -- "$word"))
+        return
+    fi
+    if [[ $word == -* ]]; then
+        case ${command,,} in
+            commit) names=$'--message' ;;
+            checkpoint) names=$'--label\n--message' ;;
+            publish) names=$'--message' ;;
+            rollback) names=$'--undo\n--discard\n--force\n--dry-run\n--yes\n--token' ;;
+            diff) names=$'--limit\n--exit-code' ;;
+            checkpoints) names=$'--all' ;;
+            delete) names=$'--dry-run\n--yes\n--token' ;;
+            log) names=$'--limit' ;;
+            watch) names=$'--after\n--count' ;;
+            describe) names=$'--line' ;;
+        esac
+        if [[ -n $names ]]; then
+            COMPREPLY=($(compgen -W "$names" -- "$word"))
+            return
+        fi
+    fi
+    COMPREPLY=($(affsctl __complete "${COMP_LINE:0:COMP_POINT}" "$word" 2>/dev/null))
+}
+complete -o default -F _affsctl affsctl

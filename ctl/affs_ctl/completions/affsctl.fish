@@ -1,0 +1,93 @@
+# fish completion for affsctl. Install it as affsctl.fish in ~/.config/fish/completions.
+# Made from the registry of commands by `python -m affs_tools.pages`.
+
+function __affsctl_command
+    set -l skip 0
+    for word in (commandline -opc)[2..-1]
+        if test $skip = 1
+            set skip 0
+            continue
+        end
+        switch $word
+            case -V --volume --timeout -c -f --file --completion
+                set skip 1
+            case '-*'
+                continue
+            case '*'
+                string lower -- $word
+                return
+        end
+    end
+end
+
+function __affsctl_needs_command
+    test -z "$(__affsctl_command)"
+end
+
+function __affsctl_is
+    test "$(__affsctl_command)" = $argv[1]
+end
+
+function __affsctl_values
+    set -l word (commandline -ct)
+    string match -qr -- '^-[^=]*$' $word
+    and return
+    affsctl __complete --help-text (commandline -cp) "$word" 2>/dev/null
+end
+
+complete -c affsctl -f
+complete -c affsctl -n __affsctl_needs_command -l volume -s V -r -F -d 'a mount point or any path below it, a volume file, a UUID or a label (default: $AFFS_VOLUME, else the volume of the current directory)'
+complete -c affsctl -n __affsctl_needs_command -l json -d 'one JSON document'
+complete -c affsctl -n __affsctl_needs_command -l jsonl -d 'one JSON value a line, as they come'
+complete -c affsctl -n __affsctl_needs_command -l ajis -d 'one AJIS document, canonical'
+complete -c affsctl -n __affsctl_needs_command -l wire -d 'the messages of the answer, in frames, as the channel carries them'
+complete -c affsctl -n __affsctl_needs_command -l timeout -x -d 'give up after so long'
+complete -c affsctl -n __affsctl_needs_command -s c -x -d 'a whole command line in one argument'
+complete -c affsctl -n __affsctl_needs_command -l file -s f -r -F -d 'the lines of a file, one after the other; - is the standard input'
+complete -c affsctl -n __affsctl_needs_command -l stop-on-error -d 'with -f: end at the first line that fails'
+complete -c affsctl -n __affsctl_needs_command -l no-rc -d 'with shell: leave ~/.affsrc alone'
+complete -c affsctl -n __affsctl_needs_command -l quiet -s q -d 'no headlines and no progress'
+complete -c affsctl -n __affsctl_needs_command -l no-color -d 'plain text; so does the environment variable NO_COLOR'
+complete -c affsctl -n __affsctl_needs_command -l no-pager -d 'never through $AFFS_PAGER, $PAGER or less'
+complete -c affsctl -n __affsctl_needs_command -l completion -x -a 'bash zsh fish' -d 'print the completion script for bash, zsh or fish'
+complete -c affsctl -n __affsctl_needs_command -l version -d 'print the version of affsctl'
+complete -c affsctl -n __affsctl_needs_command -l help -s h -d 'print this'
+complete -c affsctl -n __affsctl_needs_command -a status -d 'the volume, its states and its space on one screen'
+complete -c affsctl -n __affsctl_needs_command -a commit -d 'make everything written so far durable'
+complete -c affsctl -n '__affsctl_is commit' -l message -s m -x -a '(__affsctl_values)' -d 'why, for the operation log'
+complete -c affsctl -n __affsctl_needs_command -a checkpoint -d 'commit, and keep the state under an id and a label'
+complete -c affsctl -n '__affsctl_is checkpoint' -l label -s l -x -a '(__affsctl_values)' -d 'a name of its own, unique in the volume'
+complete -c affsctl -n '__affsctl_is checkpoint' -l message -s m -x -a '(__affsctl_values)' -d 'why it is kept'
+complete -c affsctl -n __affsctl_needs_command -a publish -d 'commit, keep the state and make it the published one'
+complete -c affsctl -n '__affsctl_is publish' -l message -s m -x -a '(__affsctl_values)' -d 'what is published'
+complete -c affsctl -n __affsctl_needs_command -a rollback -d 'make the working state what a kept state is'
+complete -c affsctl -n '__affsctl_is rollback' -l undo -d 'bring back what the last rollback put aside'
+complete -c affsctl -n '__affsctl_is rollback' -l discard -d 'do not keep what is abandoned: it cannot be undone then'
+complete -c affsctl -n '__affsctl_is rollback' -l force -d 'even if something is mounted below a directory that goes'
+complete -c affsctl -n '__affsctl_is rollback' -l dry-run -s n -d 'show what would happen and change nothing'
+complete -c affsctl -n '__affsctl_is rollback' -l yes -s y -d 'do it without asking'
+complete -c affsctl -n '__affsctl_is rollback' -l token -x -a '(__affsctl_values)' -d 'do it if nothing has changed since the dry run that gave TOKEN'
+complete -c affsctl -n __affsctl_needs_command -a diff -d 'what differs between two states'
+complete -c affsctl -n '__affsctl_is diff' -l limit -s l -x -a '(__affsctl_values)' -d 'stop after so many changes'
+complete -c affsctl -n '__affsctl_is diff' -l exit-code -d 'let affsctl end with 4 when there are differences'
+complete -c affsctl -n __affsctl_needs_command -a checkpoints -d 'the kept states, oldest first'
+complete -c affsctl -n '__affsctl_is checkpoints' -l all -s a -d 'hidden states too: deleted ones that still wait for others'
+complete -c affsctl -n __affsctl_needs_command -a show -d 'everything about one kept state'
+complete -c affsctl -n __affsctl_needs_command -a pin -d 'protect a kept state from deletion'
+complete -c affsctl -n __affsctl_needs_command -a unpin -d 'release one pin of a kept state'
+complete -c affsctl -n __affsctl_needs_command -a delete -d 'delete a kept state and free what it alone holds'
+complete -c affsctl -n '__affsctl_is delete' -l dry-run -s n -d 'show what would happen and change nothing'
+complete -c affsctl -n '__affsctl_is delete' -l yes -s y -d 'do it without asking'
+complete -c affsctl -n '__affsctl_is delete' -l token -x -a '(__affsctl_values)' -d 'do it if nothing has changed since the dry run that gave TOKEN'
+complete -c affsctl -n __affsctl_needs_command -a log -d 'who did what: the newest commands that changed the volume'
+complete -c affsctl -n '__affsctl_is log' -l limit -s l -x -a '(__affsctl_values)' -d 'how many entries'
+complete -c affsctl -n __affsctl_needs_command -a df -d 'where the space is'
+complete -c affsctl -n __affsctl_needs_command -a watch -d 'events as they happen, until it is cancelled'
+complete -c affsctl -n '__affsctl_is watch' -l after -x -a '(__affsctl_values)' -d 'begin with what came after the event with this cursor, as far as it is known'
+complete -c affsctl -n '__affsctl_is watch' -l count -s c -x -a '(__affsctl_values)' -d 'end after so many events'
+complete -c affsctl -n __affsctl_needs_command -a ping -d 'see whether the runtime answers'
+complete -c affsctl -n __affsctl_needs_command -a help -d 'the commands, or one of them in full'
+complete -c affsctl -n __affsctl_needs_command -a describe -d 'commands with parameters, types, roles, results and examples, as a value'
+complete -c affsctl -n '__affsctl_is describe' -l line -x -a '(__affsctl_values)' -d 'the command that this line means'
+complete -c affsctl -n __affsctl_needs_command -a shell -d 'work interactively'
+complete -c affsctl -n 'not __affsctl_needs_command' -a '(__affsctl_values)'
