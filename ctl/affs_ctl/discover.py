@@ -150,8 +150,8 @@ class _Search:
         return found
 
     def _by_file(self, real: str) -> Announcement | None:
-        """A volume's file or device, under any of its names."""
-        for known in self._known:
+        """A volume's file or device, under any of its names; its own daemon comes first."""
+        for known in sorted(self._known, key=lambda known: known.view):
             try:
                 if os.path.samefile(real, known.volume):
                     return known
@@ -193,6 +193,8 @@ class _Search:
             # A killed daemon leaves its announcement behind.
             points = {mount.point for mount in _parse_mounts(self._mounts())}
             found = [known for known in found if known.mountpoint in points] or found
+            # Beside the volume's own daemon, others may show its published state.
+            found = [known for known in found if not known.view] or found
         if len(found) > 1:
             raise AffsError(
                 "client.ambiguous",

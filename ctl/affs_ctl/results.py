@@ -21,6 +21,7 @@ _TOKEN = re.compile(
     r"""|(?P<open>[\[{])|(?P<close>[\]}])|(?P<word>\w+)|.""",
     re.DOTALL,
 )
+_REFERENCE = re.compile(r"_\d*(?:\.[A-Za-z_][\w-]*|\[\d+\])*")
 _STEP = re.compile(r"\.([A-Za-z_][\w-]*)|\[(\d+)\]")
 _SPACE = " \t\r\n|"
 
@@ -61,13 +62,12 @@ class Results:
 
     def paths(self, start: str) -> list[str]:
         """References that begin with start, which ends in front of a key or a name."""
-        found = re.fullmatch(r"(_\d*(?:\.[A-Za-z_][\w-]*|\[\d+\])*)(\.?)(\w*)", start)
-        if found is None:
-            return []
-        base, dot, _ = found.groups()
+        base, dot, _ = start.rpartition(".")
         if not dot:
             names = ["_", *(f"_{number}" for number in self._values)] if self._values else []
             return [name for name in names if name.startswith(start)]
+        if _REFERENCE.fullmatch(base) is None:
+            return []
         try:
             value = self._value(base)
         except LookupError:

@@ -115,7 +115,7 @@ def _bash(commands: Sequence[Description]) -> str:
 
 _ZSH = """\
 #compdef affsctl
-# zsh completion for affsctl. Install it as _affsctl in a directory of $fpath.
+# zsh completion for affsctl. Install it as _affsctl in a directory of $fpath, or source it.
 {made}
 _affsctl() {{
     local -a commands own options texts shown
@@ -169,7 +169,11 @@ _affsctl() {{
     compadd -Q -l -d shown -a -- texts
 }}
 
-_affsctl "$@"
+if [[ ${{funcstack[1]}} == _affsctl ]]; then
+    _affsctl "$@"
+else
+    compdef _affsctl affsctl # it was sourced
+fi
 """
 
 

@@ -1,11 +1,8 @@
 """affsctl end to end over a real socket: what it prints, where, and its exit status."""
 
-import contextlib
 import json
 import os
-import pty
 import resource
-import select
 import signal
 import subprocess
 import sys
@@ -14,27 +11,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from terminal import PROGRAM, Terminal, environment
 
 from affs_ctl.cli import main
 from affs_fuse import __version__
 from affs_fuse.auv import parse
 from affs_fuse.errors import AffsError, Category
 
-ROOT = Path(__file__).parents[2]
-PROGRAM = [sys.executable, "-m", "affs_ctl"]
-
 
 def run(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]:
     status = main(words)
     captured = capsys.readouterr()
     return status, captured.out, captured.err
-
-
-def environment(served: Any = None, **more: str) -> dict[str, str]:
-    found = {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'ctl'}", **more}
-    if served is not None:
-        found["AFFS_SOCKET"] = served.path
-    return found
 
 
 def test_the_story_for_people(served: Any, capsys: pytest.CaptureFixture[str]) -> None:
@@ -297,37 +285,6 @@ def test_completion_in_a_real_bash(served: Any, tmp_path: Path) -> None:
         text=True,
     )
     assert found.stdout.split() == ["--discard", "--dry-run"]
-
-
-class Terminal:
-    """affsctl on a pseudo-terminal."""
-
-    def __init__(self, served: Any, *words: str, **variables: str) -> None:
-        self._pid, self._handle = pty.fork()
-        if self._pid == 0:
-            os.execve(
-                sys.executable, [*PROGRAM, *words], environment(served, TERM="xterm", **variables)
-            )
-        self.text = ""
-
-    def expect(self, wanted: str, timeout_s: float = 10.0) -> None:
-        deadline = time.monotonic() + timeout_s
-        while wanted not in self.text:
-            ready, _, _ = select.select([self._handle], [], [], deadline - time.monotonic())
-            assert ready, f"{wanted!r} did not come: {self.text!r}"
-            self.text += os.read(self._handle, 4096).decode()
-
-    def type(self, text: str) -> None:
-        os.write(self._handle, text.encode())
-
-    def end(self) -> int:
-        """The exit status."""
-        # A terminal whose other side is closed reads as an error.
-        with contextlib.suppress(OSError):
-            while data := os.read(self._handle, 4096):
-                self.text += data.decode()
-        os.close(self._handle)
-        return os.waitstatus_to_exitcode(os.waitpid(self._pid, 0)[1])
 
 
 @pytest.mark.parametrize(("answer", "left"), [("y", 0), ("n", 1), ("", 1)])

@@ -24,7 +24,7 @@ _affsctl() {
             --completion) names=$'bash\nzsh\nfish' ;;
             -c | --timeout) return ;;
             *)
-                names=$'status\ncommit\ncheckpoint\npublish\nrollback\ndiff\ncheckpoints\nshow\npin\nunpin\ndelete\nlog\ndf\nwatch\nping\nhelp\ndescribe\nshell'
+                names=$'status\ncommit\ncheckpoint\npublish\nrollback\ndiff\ncheckpoints\nshow\npin\nunpin\nhold\ndelete\nlog\ndf\nwatch\nping\nhelp\ndescribe\nshell'
                 [[ $word == -* ]] && names=$'--volume\n--json\n--jsonl\n--ajis\n--wire\n--timeout\n--file\n--stop-on-error\n--no-rc\n--quiet\n--no-color\n--no-pager\n--completion\n--version\n--help'
                 ;;
         esac
@@ -39,6 +39,7 @@ _affsctl() {
             rollback) names=$'--undo\n--discard\n--force\n--dry-run\n--yes\n--token' ;;
             diff) names=$'--limit\n--exit-code' ;;
             checkpoints) names=$'--all' ;;
+            hold) names=$'--renew\n--release\n--lease' ;;
             delete) names=$'--dry-run\n--yes\n--token' ;;
             log) names=$'--limit' ;;
             watch) names=$'--after\n--count' ;;
