@@ -1,0 +1,29 @@
+"""Every crash state and fault point of the short campaign holds: a seeded subset of what
+tools/crashsim explores."""
+
+from functools import partial
+
+import pytest
+
+from affs_tools.crashsim.campaign import crash_tasks, fault_tasks, run_tasks
+
+SHARDS = 4
+STATES_MIN, POINTS_MIN = 1000, 80
+"""Of each shard: fewer would mean that the simulator looks at nothing."""
+
+
+@pytest.mark.parametrize("shard", range(SHARDS))
+def test_power_loss(shard: int) -> None:
+    figures = run_tasks(crash_tasks(short=True)[shard::SHARDS], 1)
+    assert not figures.tally.failures, figures.tally.failures[:3]
+    assert figures.tally.states >= STATES_MIN
+    assert figures.tally.recoveries
+    assert figures.tally.outcomes["lie: fallen back"]
+
+
+@pytest.mark.parametrize("shard", range(2))
+def test_failing_device_calls(shard: int) -> None:
+    tasks = [partial(task) for task in fault_tasks(short=True)[shard::2]]
+    figures = run_tasks(tasks, 1)
+    assert not figures.tally.failures, figures.tally.failures[:3]
+    assert figures.tally.states >= POINTS_MIN

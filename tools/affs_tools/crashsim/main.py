@@ -1,0 +1,93 @@
+"""tools/crashsim: the crash simulator at a shell.
+
+Exit status: 0 no violation, 1 violations, a living mutant or a replay that fails, 2 usage.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+
+from affs_tools.crashsim.campaign import (
+    Figures,
+    crash_tasks,
+    fault_tasks,
+    replayed,
+    run_mutants,
+    run_tasks,
+)
+from affs_tools.crashsim.mutants import MUTANTS
+from affs_tools.crashsim.shrink import shrink
+
+__all__ = ["main"]
+
+SHOWN_MAX = 20
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="tools/crashsim",
+        description="Makes every state that a device may show after power loss, and judges it.",
+    )
+    parser.add_argument("--short", action="store_true", help="the seeded subset of tools/test")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes")
+    parser.add_argument("--crashes", action="store_true", help="power loss only")
+    parser.add_argument("--faults", action="store_true", help="failing device calls only")
+    parser.add_argument("--mutants", nargs="*", metavar="NAME", help="planted bugs only")
+    parser.add_argument("--report", action="store_true", help="all three (the default)")
+    parser.add_argument("--replay", metavar="ID", help="one state again, shortened if it fails")
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    given = _parser().parse_args(arguments)
+    if given.replay:
+        return _replay(given.replay)
+    everything = given.report or not (given.crashes or given.faults or given.mutants is not None)
+    bad = 0
+    if given.crashes or everything:
+        bad += _show("Power loss", run_tasks(crash_tasks(short=given.short), given.jobs))
+    if given.faults or everything:
+        bad += _show("Failing device calls", run_tasks(fault_tasks(short=given.short), given.jobs))
+    if given.mutants is not None or everything:
+        bad += _mutants(given.mutants or [], given.jobs)
+    return 1 if bad else 0
+
+
+def _show(title: str, figures: Figures) -> int:
+    print(f"## {title}")
+    for line in figures.lines():
+        print(line)
+    for failure in figures.tally.failures[:SHOWN_MAX]:
+        print(f"VIOLATION {failure.replay}\n    {failure.message}")
+    print(flush=True)
+    return len(figures.tally.failures)
+
+
+def _mutants(names: list[str], jobs: int) -> int:
+    chosen = [mutant for mutant in MUTANTS if not names or mutant.name in names]
+    alive = 0
+    print("## Planted bugs")
+    for name, caught, seconds in run_mutants(chosen, jobs):
+        alive += not caught
+        print(f"{'caught' if caught else 'ALIVE '} {seconds:5.1f} s  {name}", end="")
+        print(f"  by {caught[:150]}" if caught else "", flush=True)
+    print(f"{len(chosen) - alive} of {len(chosen)} caught")
+    return alive
+
+
+def _replay(text: str) -> int:
+    try:
+        failure = replayed(text)
+    except (KeyError, ValueError, StopIteration) as error:
+        print(f"crashsim: there is no state {text!r} ({error!r})", file=sys.stderr)
+        return 2
+    if failure is None:
+        print(f"{text}: nothing is wrong")
+        return 0
+    print(f"VIOLATION {failure.replay}\n    {failure.message}")
+    shorter = shrink(failure)
+    print(f"shortest: {shorter.replay}\n    {shorter.message}")
+    for step in shorter.steps:
+        print(f"    {step}")
+    return 1

@@ -1,0 +1,196 @@
+"""Planted bugs: a simulator that does not find them proves nothing.
+
+A mutant is a piece of the engine's source with one thing changed, put in the place of the original
+in a process of its own. Then workloads are explored until the first violation; a mutant that lives
+is a hole in the simulator. The pieces are found by their text, so a mutant that fits no longer says
+so.
+"""
+
+import inspect
+import sys
+import textwrap
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from importlib import import_module
+
+from affs_tools.crashsim.explore import Explorer, Tally
+from affs_tools.crashsim.faults import explore_faults, fault_workloads, points_of
+from affs_tools.crashsim.formatting import NAMES, explore_mkfs
+from affs_tools.crashsim.states import Depth
+from affs_tools.crashsim.workloads import Workload, singles, stories
+
+__all__ = ["MUTANTS", "Mutant", "NoFit", "hunt", "plant"]
+
+
+class NoFit(Exception):
+    """The source has changed: the mutant must be written anew."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mutant:
+    """In `where` (module:qualified name, below affs_fuse) `old`, found once, becomes `new`.
+    hunts: what to explore, by the beginnings of workload names."""
+
+    name: str
+    where: str
+    old: str
+    new: str
+    hunts: tuple[str, ...]
+
+
+_ONES = ("one/create", "one/overwrite", "one/unlink", "verb/undo")
+_VERBS = ("verb/rollback", "verb/undo", "verb/publish", "reclaim/between", "reclaim/while-writing")
+_FAULTS = ("fault/write", "fault/large", "fault/reopen")
+
+MUTANTS = (
+    Mutant("no-barrier-before-the-record", "volume.commit:Cut.write",
+           "        self.barrier.flush()\n        self._check", "        self._check", _ONES),
+    Mutant("no-barrier-after-the-record", "volume.commit:Cut.write",
+           "self.image)\n        self.barrier.flush()", "self.image)", _ONES),
+    Mutant("record-before-nodes", "volume.commit:Cut.write",
+           "        write_merged(self.device, list(self.nodes))\n        self.barrier.flush()",
+           "        write_record(self.device, self.seq, self.image)\n        self.barrier.flush()\n"
+           "        write_merged(self.device, list(self.nodes))", _ONES),
+    Mutant("data-not-awaited", "volume.commit:Cut.write",
+           "self.own_batch.execute()", "self.own_batch.done.set()",
+           ("one/append", "one/overwrite")),
+    Mutant("data-error-ignored", "volume.commit:Cut.write",
+           "if batch.error is not None:", "if False:", _FAULTS),
+    Mutant("ownership-not-checked-but-written", "volume.ring:write_record",
+           "range(len(layout.REGIONS))", "range(1)", _ONES),
+    Mutant("one-slot-for-all-records", "volume.layout:ring_offset",
+           "(seq % RING_SLOTS)", "(seq % 1)", _ONES),
+    Mutant("one-superblock", "volume.superblock:write_superblock",
+           "range(len(layout.REGIONS))", "range(1)", NAMES),
+    Mutant("records-not-verified", "volume.ring:read_slot",
+           "verify_commit(image, uuid)", "pass", _ONES),
+    Mutant("oldest-record-chosen", "volume.ring:RingReading.records",
+           "-record.seq", "record.seq", _ONES),
+    Mutant("failed-flush-retried", "volume.barrier:Barrier.flush",
+           "        result = self._device.flush()\n",
+           "        result = self._device.flush()\n        if not result.ok:\n"
+           "            result = self._device.flush()\n", _FAULTS),
+    Mutant("failed-commit-leaves-it-writable", "volume.volume:Volume.complete",
+           'self.fail(f"commit {cut.seq} failed: {error.message}")', "pass", _FAULTS),
+    Mutant("write-errors-ignored", "volume.data:_write", "if not result.ok:", "if False:", _FAULTS),
+    Mutant("record-errors-ignored", "volume.ring:write_record",
+           "if not result.ok:", "if False:", _FAULTS),
+    Mutant("data-not-verified", "volume.data:_verify", "if bad is None:", "if True:",
+           ("one/overwrite", "one/append", "large-writes")),
+    Mutant("freed-blocks-used-at-once", "volume.space:Space._search",
+           "segment.bits, segment.held, start", "segment.bits, None, start",
+           ("one/", "large-writes", "ring-edge")),
+    Mutant("freed-blocks-ripe-too-soon", "volume.space:Space.ripen",
+           "self._cuts - 2", "self._cuts", ("large-writes", "orphans", "ring-edge", "verb/")),
+    Mutant("nothing-held-back-after-opening", "volume.recovery:_hold_back",
+           "for age in (1, 2):", "for age in ():", ("reopen", "orphans", "verb/", "large-writes")),
+    Mutant("allocation-not-recorded", "volume.space:Space._take",
+           "self._note_change(segment)", "pass", _ONES),
+    Mutant("kept-blocks-freed", "volume.volume:Volume.drop_blocks",
+           "if birth > (state or self.working).ancestor_seq:", "if True:", ("verb/", "reclaim/")),
+    Mutant("birth-rule-off-by-one", "volume.volume:Volume.drop_blocks",
+           "birth > (state", "birth >= (state", ("keep/", "verb/", "reclaim/")),
+    Mutant("kept-nodes-freed", "volume.commit:free_dropped",
+           "birth > state.ancestor_seq", "birth >= state.ancestor_seq",
+           ("verb/", "reclaim/", "keep/")),
+    Mutant("replaced-nodes-leak", "volume.commit:free_dropped",
+           "birth > state.ancestor_seq", "False", _ONES),
+    Mutant("reclaim-frees-what-the-child-has", "volume.reclaim:_Frees.result",
+           "_subtract(young, self.b_extents)", "_subtract(young, [])", ("reclaim/",)),
+    Mutant("reclaim-frees-shared-nodes", "volume.reclaim:_Frees.result",
+           "birth > born_after and address not in self.b_nodes", "address not in self.b_nodes",
+           ("wide/", "reclaim/")),
+    Mutant("reclaim-frees-the-parents-data", "volume.reclaim:_Frees.result",
+           "if run[2] > born_after", "if True", ("reclaim/",)),
+    Mutant("reclaim-forgets-late-changes", "volume.reclaim:ReclaimJob.apply",
+           "self._late_frees() if self._hidden is not None else []", "[]", ("reclaim/",)),
+    Mutant("interrupted-reclaim-forgotten", "volume.reclaim:next_job",
+           "if not state.flags & STATE_DOOMED:",
+           "if not state.flags & STATE_DOOMED or state.flags & STATE_HIDDEN:", ("reclaim/",)),
+    Mutant("branch-points-reclaimed", "volume.reclaim:next_job",
+           "if len(children) + working > 1:", "if False:", ("reclaim/branch", "reclaim/")),
+    Mutant("published-pointer-not-moved", "volume.commit:_plan_states",
+           "if published:", "if False:", _VERBS),
+    Mutant("undo-pointer-not-set", "volume.commit:_plan_states", "if undo:", "if False:", _VERBS),
+    Mutant("abandoned-state-not-kept", "volume.verbs:seal_request",
+           "if (lasting or discard) and not volume.changed_since_kept(abandoned):", "if True:",
+           _VERBS),
+    Mutant("wrong-ancestor-after-rollback", "volume.volume:Volume.begin_rollback",
+           "target.number, target.seq,", "self.working.ancestor, self.working.ancestor_seq,",
+           _VERBS),
+    Mutant("states-in-memory-only", "volume.states:StateTable.put",
+           "self._tree.put(state.number, ITEM_STATE, 0, state.pack())", "pass", _VERBS),
+    Mutant("buffers-left-out-of-the-cut", "volume.volume:Volume.cut",
+           "(flush or self._flush)()", "pass", ("one/append", "one/outgrow-inline")),
+    Mutant("orphans-not-listed", "posix.orphans:Orphans.add",
+           'self._tree.put(OBJECT_ORPHANS, ITEM_ORPHAN, number, b"")', "pass",
+           ("orphans", "one/orphan")),
+    Mutant("record-in-one-ring-not-completed", "volume.opening:_complete_record",
+           "if not result.ok or block == last.slot_image:", "if True:", _ONES),
+    Mutant("truncation-keeps-blocks", "posix.file_data:FileData.truncate",
+           "dropped = self._apply(number, plan.edits)", "dropped = 0", ("one/truncate",)),
+    Mutant("checkpoint-is-no-ancestor", "volume.commit:_finish_states",
+           "context.working.ancestor_seq = kept.seq", "pass", ("verb/", "keep/", "reclaim/")),
+)  # fmt: skip
+
+
+def plant(mutant: Mutant) -> None:
+    """Put it into this process, for good. Errors: NoFit."""
+    module_name, _, path = mutant.where.partition(":")
+    module = import_module(f"affs_fuse.{module_name}")
+    *owners, name = path.split(".")
+    owner = module
+    for one in owners:
+        owner = getattr(owner, one)
+    original = vars(owner)[name]
+    plain = original.fget if isinstance(original, property) else original
+    assert callable(plain)
+    text = textwrap.dedent(inspect.getsource(plain))
+    if owners:
+        text = textwrap.indent(text, "    ")  # as it stands in its class
+    if text.count(mutant.old) != 1:
+        found = text.count(mutant.old)
+        raise NoFit(f"{mutant.name}: the text stands {found} times in {mutant.where}")
+    text = textwrap.dedent(text.replace(mutant.old, mutant.new))
+    space = dict(vars(module))
+    exec(compile(text, f"<mutant {mutant.name}>", "exec"), space)
+    _replace(owner, name, original, space[name])
+
+
+def _replace(owner: object, name: str, original: object, changed: object) -> None:
+    setattr(owner, name, changed)
+    for module in list(sys.modules.values()):  # functions that others have imported by name
+        if (
+            getattr(module, "__name__", "").startswith("affs_")
+            and vars(module).get(name) is original
+        ):
+            setattr(module, name, changed)
+
+
+def hunt(mutant: Mutant) -> str:
+    """Plant it and explore; the first failure's replay id and message, or "" if it lives."""
+    plant(mutant)
+    tally = Tally()
+    for step in _hunted(mutant.hunts, tally):
+        step()
+        if tally.failures:
+            first = tally.failures[0]
+            return f"{first.replay}: {first.message}"
+    return ""
+
+
+def _hunted(hunts: tuple[str, ...], tally: Tally) -> Iterator[Callable[[], None]]:
+    for name in NAMES:
+        if name.startswith(hunts):
+            yield partial(explore_mkfs, name, tally, Depth(None, 40))
+    for workload in [*stories(), *singles()]:
+        if workload.name.startswith(hunts):
+            yield partial(Explorer(tally, first_only=True).explore, _shallow(workload))
+    for workload in fault_workloads():
+        if workload.name.startswith(hunts):
+            yield partial(explore_faults, workload, tally, points_of(workload)[::3])
+
+
+def _shallow(workload: Workload) -> Workload:
+    return Workload(workload.name, workload.base, workload.steps, Depth(40, 12), Depth(16, 8), 3)
