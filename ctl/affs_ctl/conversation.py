@@ -70,9 +70,9 @@ class Conversation:
         self._format = form
         self._expanded = False
 
-    def take(self, line: str) -> int:
-        """Do what a line says, remember it, and give the exit status it would have had. Leave when
-        it says so."""
+    def take(self, line: str, *, remember: bool = True) -> int:
+        """Do what a line says, and give the exit status it would have had. Leave when it says
+        so."""
         text = line.strip()
         if not text or text.startswith("#"):
             return 0
@@ -82,7 +82,7 @@ class Conversation:
             output = self._output()
             output.error(error)
             status = Outcome(error=error).status
-        if self._history is not None:
+        if self._history is not None and remember:
             volume = str(self.link.volume.get("uuid", ""))
             self._history.add(line, session=self.link.session, volume=volume, status=status)
         return status
@@ -93,7 +93,7 @@ class Conversation:
         first = 0
         for number, line in joined(lines):
             try:
-                status = self.take(line)
+                status = self.take(line, remember=False)
             except Leave:
                 break
             if status:

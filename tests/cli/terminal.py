@@ -28,6 +28,14 @@ def environment(served: Any = None, **more: str) -> dict[str, str]:
     return found
 
 
+def await_watcher(served: Any) -> None:
+    """Until somebody watches the events of the served runtime."""
+    deadline = time.monotonic() + 10
+    while not served.runtime.events.statistics().subscribers:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
 class Terminal:
     """affsctl on a pseudo-terminal of 24 lines and 80 columns, which answers where its cursor is as
     real ones do. text: all that was shown."""

@@ -6,12 +6,11 @@ import resource
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
-from terminal import PROGRAM, Terminal, environment
+from terminal import PROGRAM, Terminal, await_watcher, environment
 
 from affs_ctl.cli import main
 from affs_fuse import __version__
@@ -319,10 +318,7 @@ def test_watch_until_interrupted(served: Any) -> None:
         text=True,
     )
     try:
-        deadline = time.monotonic() + 10
-        while not served.runtime.events.statistics().subscribers:
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
+        await_watcher(served)
         served.publish("publish", seq=5)
         assert process.stdout is not None
         assert json.loads(process.stdout.readline())["seq"] == 5

@@ -9,9 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from terminal import PROGRAM, Terminal, environment
+import trio
+from terminal import PROGRAM, Terminal, await_watcher, environment
 
 from affs_ctl.cli import main
+from affs_ctl.client import Client
+from affs_ctl.trio_client import connect
 from affs_fuse.auv import decode
 from affs_fuse.protocol import FrameReader
 
@@ -123,8 +126,13 @@ def test_frames_as_the_channel_carries_them(served: Any) -> None:
     status, [message] = wire(served, "show", "nothing")
     assert status == 16
     assert (message["error"]["code"], message["id"]) == ("state.not_found", 1)
-    status, messages = wire(served, "watch", "--after", "0", "--count", "0")
-    assert "ok" in messages[-1] or messages[-1]["error"]["category"] == "invalid"
+    found = subprocess.run(
+        [*PROGRAM, "--wire", "ping"],
+        env=environment(AFFS_SOCKET=f"{served.path}.none"),
+        capture_output=True,
+    )
+    [message] = frames(found.stdout)
+    assert (found.returncode, message["error"]["code"]) == (17, "client.unreachable")
 
 
 def test_the_same_answer_in_every_way(
@@ -139,6 +147,15 @@ def test_the_same_answer_in_every_way(
     batch.write_text("\\json\nshow x\n")
     assert main(["-f", str(batch)]) == 0
     assert json.loads(capsys.readouterr().out) == message["ok"]
+    with Client.connect(served.path) as client:
+        assert client.run("show x") == client.command("show", {"state": "x"}) == message["ok"]
+
+    async def by_trio() -> Any:
+        async with connect(served.path) as client:
+            assert await client.run("show x") == await client.command("show", {"state": "x"})
+            return await client.run("show x")
+
+    assert trio.run(by_trio) == message["ok"]
     with socket.socket(socket.AF_UNIX) as raw:
         raw.connect(served.path)
         reader = FrameReader()
@@ -186,8 +203,7 @@ def test_leaving_the_pager_cancels_the_request(served: Any) -> None:
 def test_rows_that_come_slowly_are_shown_before_the_screen_is_full(served: Any) -> None:
     """Events are never held back; they have no end to wait for."""
     terminal = Terminal(served, "watch", "publish", AFFS_PAGER=PAGER)
-    while not served.runtime.events.statistics().subscribers:
-        pass
+    await_watcher(served)
     served.publish("publish", seq=5)
     terminal.expect("publish")
     terminal.type("\x03")
