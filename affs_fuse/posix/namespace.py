@@ -303,7 +303,8 @@ class Namespace:
         if flags & os.O_TRUNC:
             changing.change(self._context, number, Changes(size=0), credentials, stamp=True)
             inode = inodes.load(self._context.tree, number)
-        reads = flags & os.O_ACCMODE != os.O_WRONLY and not flags & os.O_NOATIME
+        # What only reads does so next, perhaps from the kernel's pages; the rest, when it asks.
+        reads = flags & os.O_ACCMODE == os.O_RDONLY and not flags & (os.O_NOATIME | os.O_TRUNC)
         moved = reads and self._note_access_of(number, inode)
         handle = self._handles.open(number, flags, credentials, inode.size)
         self._handles.get(handle).access_moved = moved

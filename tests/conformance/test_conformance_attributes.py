@@ -183,6 +183,25 @@ def test_chown_takes_capabilities(place: Path) -> None:
     assert "security.capability" not in os.listxattr("a")
 
 
+def test_chown_of_nothing(place: Path) -> None:
+    """-1 for both leaves the owner, but it is a chown for the rest."""
+    write_file("a")
+    assert moved(lambda: os.chown("a", -1, -1), "a") == ["c"]
+    os.chmod("a", 0o6755)
+    os.chown("a", -1, -1)
+    assert mode_of("a") == 0o755
+    os.chmod("a", 0o6755)
+    with fails(errno.EPERM):
+        as_user(lambda: os.chown("a", -1, -1))
+    assert mode_of("a") == 0o6755
+
+
+def test_chmod_to_the_same_mode_moves_ctime(place: Path) -> None:
+    write_file("a")
+    assert moved(lambda: os.chmod("a", 0o644), "a") == ["c"]
+    assert moved(lambda: os.chown("a", 0, 0), "a") == ["c"]
+
+
 # ---- times ----
 
 

@@ -148,3 +148,21 @@ def check_full(directory: Path) -> None:
             path.unlink()
         write_file(directory / "again", block * (written >> 21))
         (directory / "again").unlink()
+
+
+def test_no_reading_without_waiting(affs_place: Path) -> None:
+    write_file("a", b"abc")
+    with opened("a") as descriptor, fails(errno.EOPNOTSUPP):
+        os.preadv(descriptor, [bytearray(3)], 0, os.RWF_NOWAIT)
+
+
+def test_opening_for_reading_counts_as_reading(affs_place: Path) -> None:
+    write_file("a", b"abc")
+    assert moved(lambda: os.close(os.open("a", os.O_RDONLY)), "a") == ["a"]
+    write_file("b", b"abc")
+    assert moved(lambda: os.close(os.open("b", os.O_RDWR)), "b") == [""]
+
+
+def test_truncating_to_the_same_size(affs_place: Path) -> None:
+    write_file("a", b"abc")
+    assert moved(lambda: os.truncate("a", 3), "a") == ["c"]
