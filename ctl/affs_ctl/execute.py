@@ -116,22 +116,26 @@ class Executor:
     def _converse(self, line: str, output: Output, outcome: Outcome) -> None:
         timeout_s = self._timeout_s
         deadline_ms = None if timeout_s is None else max(1, int(timeout_s * 1000))
+        patience_s = None if timeout_s is None else timeout_s + _GRACE_S
         description = self._client.start(command="describe", args={"line": line})
         call = self._client.start(line, deadline_ms=deadline_ms)
         try:
             try:
-                output.schema(description.result())
-            except AffsError:
+                output.schema(description.result(timeout_s=patience_s))
+            except AffsError as error:
+                if error.code == "client.timeout":
+                    raise
                 output.schema(None)  # what is wrong with the line, its answer will say
-            self._parts(call, output, outcome)
+            self._parts(call, output, outcome, patience_s)
         except (KeyboardInterrupt, PagerClosed):
             _cancel(call)
             raise
         outcome.value = call.result()
         output.result(outcome.value)
 
-    def _parts(self, call: Call, output: Output, outcome: Outcome) -> None:
-        patience_s = None if self._timeout_s is None else self._timeout_s + _GRACE_S
+    def _parts(
+        self, call: Call, output: Output, outcome: Outcome, patience_s: float | None
+    ) -> None:
         wait_s = _IDLE_S if output.holds_back else patience_s
         while True:
             try:
