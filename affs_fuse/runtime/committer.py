@@ -306,7 +306,7 @@ class Committer:
 
 def _internal_error() -> AffsError:
     return AffsError(
-        "volume.commit_failed", Category.INTERNAL, "a commit failed by an internal error",
+        "runtime.internal", Category.INTERNAL, "a commit failed by an internal error",
         hint="the log has it; the volume is read-only now",
     )
 
