@@ -75,6 +75,16 @@ class Environment:
         """Where the file lies that tells clients of the socket."""
         return os.path.join(self.announcement_directory, f"{volume_uuid}.json")
 
+    def view_name(self, volume_uuid: str) -> str:
+        """What a mount that only shows the published state is called in place of the UUID: there
+        may be several, beside the volume's own daemon."""
+        return f"{volume_uuid}.view.{self.process_id}"
+
+    def owner_announcements(self, volume_uuid: str) -> list[str]:
+        """Where the daemon that has the volume may have announced itself: ours, then root's."""
+        directories = [self.announcement_directory, RUNTIME_DIRECTORY]
+        return [os.path.join(each, f"{volume_uuid}.json") for each in dict.fromkeys(directories)]
+
 
 @dataclass(frozen=True, slots=True)
 class MountConfig:

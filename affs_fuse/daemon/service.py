@@ -20,6 +20,7 @@ import trio
 from affs_fuse.control import SocketFile
 from affs_fuse.daemon.background import EXIT_INTERNAL, StatusPipe
 from affs_fuse.daemon.config import Environment, MountConfig
+from affs_fuse.daemon.follower import Follower, open_beside_owner
 from affs_fuse.daemon.memory import keep_freed_buffers
 from affs_fuse.daemon.notify import Notifier
 from affs_fuse.daemon.wiring import Parts, build_parts, show_published
@@ -78,12 +79,8 @@ class Service:
         keep_freed_buffers()
         config = self._config
         with ExitStack() as stack:
-            volume = Volume.open(config.volume, self._open_options())
+            volume = self._open_volume()
             stack.callback(volume.close)
-            for line in volume.report.notes:
-                _log.warning("%s", line)
-            if config.view == "published":
-                show_published(volume)
             socket_file = self._open_control(volume)
             if socket_file is not None:
                 stack.callback(socket_file.close)
@@ -93,6 +90,22 @@ class Service:
             stack.callback(parts.session.close)
             _freeze_startup_objects()
             return trio.run(self._main, parts, socket_file)
+
+    def _open_volume(self) -> Volume:
+        config, options = self._config, self._open_options()
+        following = config.view == "published"
+        opener = open_beside_owner if following else Volume.open
+        volume = opener(config.volume, options)
+        try:
+            for line in volume.report.notes:
+                # Beside an owner the oldest commits are not whole any more: nothing is amiss.
+                _log.log(logging.INFO if following else logging.WARNING, "%s", line)
+            if following:
+                show_published(volume)
+        except BaseException:
+            volume.close()
+            raise
+        return volume
 
     def _open_options(self) -> OpenOptions:
         config = self._config
@@ -109,7 +122,8 @@ class Service:
         if config.control == "none":
             return None
         uuid = uuid_text(volume.uuid)
-        path = config.control or environment.control_path(uuid)
+        name = uuid if config.view == "working" else environment.view_name(uuid)
+        path = config.control or environment.control_path(name)
         return SocketFile.open(
             path,
             mode=config.control_mode,
@@ -121,8 +135,9 @@ class Service:
                 mountpoint=config.directory,
                 volume=config.volume,
                 pid=environment.process_id,
+                view="" if config.view == "working" else config.view,
             ),
-            announcement_path=environment.announcement_path(uuid),
+            announcement_path=environment.announcement_path(name),
         )
 
     # ---- the loop ----
@@ -132,6 +147,8 @@ class Service:
         async with trio.open_nursery() as nursery:
             for task in parts.engine.tasks:
                 nursery.start_soon(task)
+            if self._config.view == "published":
+                nursery.start_soon(self._follower(parts).serve)
             if socket_file is not None:
                 await nursery.start(parts.control.run, socket_file)
             nursery.start_soon(self._signals, parts, nursery)
@@ -140,6 +157,12 @@ class Service:
             status = await self._serve(parts)
             nursery.cancel_scope.cancel()
         return status
+
+    def _follower(self, parts: Parts) -> Follower:
+        announcements = self._environment.owner_announcements(uuid_text(parts.volume.uuid))
+        return Follower(
+            parts.volume, parts.engine.viewing, announcements, self._open_options()
+        )
 
     async def _serve(self, parts: Parts) -> int:
         """Until the mount is gone; then commit what came last."""

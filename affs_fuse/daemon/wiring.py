@@ -11,7 +11,7 @@ from affs_fuse.fuse.invalidation import KernelCaches
 from affs_fuse.fuse.lookup_counts import LookupCounts
 from affs_fuse.fuse.mount import MountRequest, Session
 from affs_fuse.fuse.mount_table import MS_RDONLY
-from affs_fuse.fuse.operations import Operations
+from affs_fuse.fuse.operations import CACHE_TIMEOUT_S, Operations
 from affs_fuse.posix.namespace import DoorOwner, Namespace
 from affs_fuse.runtime.commands import COMMANDS
 from affs_fuse.runtime.describe import uuid_text
@@ -21,8 +21,8 @@ from affs_fuse.runtime.events import EventBus
 from affs_fuse.runtime.policy import Policy
 from affs_fuse.runtime.registry import Registry
 from affs_fuse.runtime.session import Sessions
+from affs_fuse.runtime.viewing import VIEW_TIMEOUT_S, show_state
 from affs_fuse.volume.volume import Volume
-from affs_fuse.volume.working import WorkingState
 
 __all__ = ["Parts", "build_parts", "show_published"]
 
@@ -43,6 +43,7 @@ def build_parts(
     volume: Volume, config: MountConfig, environment: Environment, control_path: str, version: str
 ) -> Parts:
     """control_path: "" for no control socket."""
+    following = config.view == "published"
     counts = LookupCounts()
     kernel = KernelCaches(config.directory, counts)
     events = EventBus(SYSTEM_CLOCK, system_entropy)
@@ -62,9 +63,13 @@ def build_parts(
             dirty_bytes=config.dirty_bytes,
             backends=(config.volume,),
             version=version,
+            following=following,
         ),
     )
-    operations = Operations(engine, namespace, kernel, counts, control_path)
+    operations = Operations(
+        engine, namespace, kernel, counts, control_path,
+        VIEW_TIMEOUT_S if following else CACHE_TIMEOUT_S,
+    )
     session = Session(
         operations,
         _mount_request(volume, config, environment),
@@ -108,11 +113,9 @@ def _mount_request(
 
 def show_published(volume: Volume) -> None:
     """Make the published state what a read-only volume shows. Errors: state.none_published."""
-    assert volume.read_only, "the published state itself never changes"
-    state = volume.states.resolve("published")
-    volume.working = WorkingState(
-        volume.open_state(state), state.number, state.seq, state.object_count
-    )
+    if not volume.report.abandoned:
+        volume.read_only_reason = "this mount shows the published state"
+    show_state(volume, volume.states.resolve("published"))
 
 
 def check_source(path: str) -> None:

@@ -60,6 +60,9 @@ class KernelCaches:
     def knows(self, inode: int) -> bool:
         return inode in self._counts
 
+    def known(self) -> list[int]:
+        return [*self._counts]
+
     def mount_points(self) -> list[bytes]:
         prefix = os.fsencode(self.directory).rstrip(b"/") + b"/"
         return [

@@ -6,7 +6,7 @@ entry but `.` and `..`) counts one; a forget takes off what it names. Invariants
 - The root is known from the start and for ever.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 __all__ = ["LookupCountStatistics", "LookupCounts"]
@@ -50,6 +50,10 @@ class LookupCounts:
 
     def __contains__(self, inode: int) -> bool:
         return inode in self._counts or inode == ROOT_INODE
+
+    def __iter__(self) -> Iterator[int]:
+        yield ROOT_INODE
+        yield from (inode for inode in self._counts if inode != ROOT_INODE)
 
     def __len__(self) -> int:
         return len(self._counts)

@@ -42,7 +42,7 @@ from affs_fuse.posix.attributes import Attributes
 from affs_fuse.posix.namespace import Namespace
 from affs_fuse.runtime.engine import Engine
 
-__all__ = ["CONTROL_XATTR", "OperationStatistics", "Operations"]
+__all__ = ["CACHE_TIMEOUT_S", "CONTROL_XATTR", "OperationStatistics", "Operations"]
 
 _log = logging.getLogger("affs.fuse")
 
@@ -84,7 +84,8 @@ def _handler(
 
 
 class Operations(pyfuse3.Operations):
-    """One mount's handlers. control_path: what CONTROL_XATTR reads as, "" for none."""
+    """One mount's handlers. control_path: what CONTROL_XATTR reads as, "" for none. timeout_s: how
+    long the kernel believes an answer without asking again."""
 
     supports_dot_lookup = True
     enable_writeback_cache = False
@@ -97,6 +98,7 @@ class Operations(pyfuse3.Operations):
         kernel: KernelCaches,
         counts: LookupCounts,
         control_path: str = "",
+        timeout_s: float = CACHE_TIMEOUT_S,
     ) -> None:
         super().__init__()
         self._engine = engine
@@ -105,6 +107,7 @@ class Operations(pyfuse3.Operations):
         self._kernel = kernel
         self._counts = counts
         self._control_path = control_path.encode()
+        self._timeout_s = timeout_s
         self._failures = 0
 
     def note_failure(self, name: str, error: Exception) -> None:
@@ -115,7 +118,7 @@ class Operations(pyfuse3.Operations):
         return OperationStatistics(self._failures, len(self._counts))
 
     def _entry(self, attributes: Attributes) -> EntryAttributes:
-        return entry_of(attributes, CACHE_TIMEOUT_S)
+        return entry_of(attributes, self._timeout_s)
 
     def _counted(self, attributes: Attributes) -> EntryAttributes:
         entry = self._entry(attributes)
@@ -131,7 +134,7 @@ class Operations(pyfuse3.Operations):
         try:
             return self._counted(await self._run(self._namespace.lookup, parent_inode, name))
         except FileNotFoundError:
-            return negative_entry(0 if is_door(parent_inode) else CACHE_TIMEOUT_S)
+            return negative_entry(0 if is_door(parent_inode) else self._timeout_s)
 
     async def forget(self, inode_list: Sequence[tuple[int, int]]) -> None:
         try:

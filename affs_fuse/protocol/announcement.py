@@ -24,7 +24,8 @@ _LIMITS = Limits(depth_max=8, string_bytes_max=ANNOUNCEMENT_BYTES_MAX, elements_
 
 @dataclass(frozen=True, slots=True)
 class Announcement:
-    """Paths are absolute and str as `os.fsdecode` gives them. uuid: lower case with hyphens."""
+    """Paths are absolute and str as `os.fsdecode` gives them. uuid: lower case with hyphens. view:
+    "" of the volume's own daemon, "published" of one that only shows the published state."""
 
     uuid: str
     label: str
@@ -32,12 +33,15 @@ class Announcement:
     mountpoint: str
     volume: str
     pid: int
+    view: str = ""
 
     def to_json(self) -> bytes:
         fields: dict[str, Value] = {"affs": 1, "uuid": self.uuid, "label": self.label}
         for name in ("socket", "mountpoint", "volume"):
             fields |= path_fields(name, getattr(self, name))
         fields["pid"] = self.pid
+        if self.view:
+            fields["view"] = self.view
         return format_pretty(fields).encode("utf-8") + b"\n"
 
     @classmethod
@@ -58,6 +62,7 @@ class Announcement:
             mountpoint=_path(fields, "mountpoint"),
             volume=_path(fields, "volume"),
             pid=_number(fields, "pid"),
+            view=_text(fields, "view") if "view" in fields else "",
         )
 
 

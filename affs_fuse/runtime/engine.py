@@ -25,11 +25,13 @@ from affs_fuse.runtime.committer import Committer, CommitterStatistics
 from affs_fuse.runtime.describe import space_dict, state_dict, uuid_text
 from affs_fuse.runtime.differences import ObjectDiff, Paths, describe
 from affs_fuse.runtime.events import EventBus
+from affs_fuse.runtime.holds import Hold, Holds
 from affs_fuse.runtime.jobs import Jobs
 from affs_fuse.runtime.kernel import KernelPort
 from affs_fuse.runtime.loader import Loader
 from affs_fuse.runtime.ports import Plain
 from affs_fuse.runtime.rollback import Comparison, LiveRollback
+from affs_fuse.runtime.viewing import Viewing
 from affs_fuse.runtime.workers import Workers, WorkerStatistics
 from affs_fuse.runtime.writeback import Writeback, WritebackStatistics
 from affs_fuse.volume import verbs
@@ -62,12 +64,14 @@ OPERATION_BYTES_MAX = 4096
 @dataclass(frozen=True, slots=True)
 class EngineSettings:
     """commit_interval_s: 0 for no timer. dirty_bytes: written data that may wait in memory.
-    backends: paths, for people. version: of the software."""
+    backends: paths, for people. version: of the software. following: the volume belongs to another
+    daemon, and somebody moves this mount on when that one publishes (`viewing`)."""
 
     commit_interval_s: float = 5.0
     dirty_bytes: int = 128 << 20
     backends: tuple[str, ...] = ()
     version: str = ""
+    following: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +116,10 @@ class Engine:
         self._rollback = LiveRollback(
             volume, namespace, self._loader, self._committer, self._writeback, kernel
         )
+        self._holds = Holds(volume, self._jobs.wake_reclaim)
+        self.viewing = Viewing(
+            volume, namespace, self._loader, kernel, following=settings.following
+        )
         self._operations = 0
         self._started = volume.clock.monotonic()
         self._started_ns = volume.clock.now_ns()
@@ -125,6 +133,7 @@ class Engine:
             self._guarded(self._writeback.serve),
             self._guarded(self._jobs.serve_reclaim),
             self._guarded(self._jobs.serve_clean),
+            self._guarded(self._holds.serve),
             self._guarded(self._beat),
         ]
 
@@ -172,15 +181,21 @@ class Engine:
         self, failure: NodeMissing | DataMissing | AffsError, function: Callable[[], R]
     ) -> R:
         ripened = 0
+        reread = False
         while True:
-            if isinstance(failure, AffsError):
-                ripened += 1
-                if ripened > RIPENING_COMMITS_MAX or not self._may_pass(failure):
-                    self._loader.report(failure)
-                    raise failure
-                await self._ripen(failure)
-            else:
-                await self._loader.load(failure)
+            try:
+                if isinstance(failure, AffsError):
+                    ripened += 1
+                    if ripened > RIPENING_COMMITS_MAX or not self._may_pass(failure):
+                        self._loader.report(failure)
+                        raise failure
+                    await self._ripen(failure)
+                else:
+                    await self._loader.load(failure)
+            except AffsError as error:
+                if reread or not await self.viewing.moved_on(error):
+                    raise
+                reread = True
             try:
                 return function()
             except (NodeMissing, DataMissing, AffsError) as error:
@@ -403,6 +418,26 @@ class Engine:
         self._events.publish("pin", state=changed.hex_id, pins=changed.pins)
         return state_dict(volume, changed)
 
+    async def hold(self, state: str, lease_s: int) -> Plain:
+        return self._hold_dict(self._holds.take(self._volume.states.resolve(state), lease_s))
+
+    async def renew_hold(self, hold_id: str, lease_s: int) -> Plain:
+        return self._hold_dict(self._holds.renew(hold_id, lease_s))
+
+    async def release_hold(self, hold_id: str) -> Plain:
+        return {**self._hold_dict(self._holds.release(hold_id)), "lease_s": 0}
+
+    def _hold_dict(self, hold: Hold) -> Plain:
+        published = self._volume.states.published
+        return {
+            "hold": hold.id,
+            "state": hold.state.hex_id,
+            "number": hold.state.number,
+            "seq": hold.state.seq,
+            "lease_s": hold.lease_s,
+            "published": published.hex_id if published is not None else None,
+        }
+
     # ---- questions ----
 
     async def states(self, include_hidden: bool = False) -> list[Plain]:
@@ -437,6 +472,7 @@ class Engine:
             "base": state_dict(volume, base) if base is not None else None,
             "states": len(volume.states.listed()),
             "objects": volume.working.object_count,
+            "holds": len(self._holds),
             "open_files": namespace.statistics().handles,
             "space": space_dict(volume),
             "jobs": [

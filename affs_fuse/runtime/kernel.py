@@ -21,6 +21,9 @@ class KernelPort(Protocol):
     def knows(self, inode: int) -> bool:
         """Whether the kernel may hold anything about the inode."""
 
+    def known(self) -> list[int]:
+        """All inodes that the kernel may hold anything about."""
+
     def mount_points(self) -> list[bytes]:
         """Paths, relative to our root, on which something else is mounted."""
 
@@ -44,6 +47,9 @@ class NoKernel:
 
     def knows(self, inode: int) -> bool:
         return False
+
+    def known(self) -> list[int]:
+        return []
 
     def mount_points(self) -> list[bytes]:
         return []

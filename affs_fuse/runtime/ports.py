@@ -37,8 +37,8 @@ class EnginePort(Protocol):
         read_only_reason, seq and commit_time_ns of the last durable commit, dirty (bool: the
         working state differs from it), dirty_bytes, published (state dict or None), base (state
         that the working state descends from, or None), states (count of kept ones), objects,
-        open_files, space (as `space`), jobs (list of {name, done, total, unit}), degraded (bool),
-        uptime_s, started_ns, version."""
+        open_files, holds (count of those of `hold`), space (as `space`), jobs (list of {name, done,
+        total, unit}), degraded (bool), uptime_s, started_ns, version."""
 
     async def space(self) -> Plain:
         """In bytes: total, used, free, available (what an ordinary writer can still get), live
@@ -97,6 +97,17 @@ class EnginePort(Protocol):
 
     async def unpin(self, state: str) -> Plain:
         """One pin less. The state dict. conflict: state.not_pinned."""
+
+    async def hold(self, state: str, lease_s: int) -> Plain:
+        """Keep the state's blocks for lease_s seconds. hold (id), state (id), number, seq, lease_s,
+        published (id of the published state, or None). busy: hold.too_many; unsupported:
+        hold.not_owner."""
+
+    async def renew_hold(self, hold_id: str, lease_s: int) -> Plain:
+        """As `hold`, from now on. not_found: hold.not_found."""
+
+    async def release_hold(self, hold_id: str) -> Plain:
+        """As `hold`, with a lease_s of 0. not_found: hold.not_found."""
 
     async def operations(self, limit: int) -> list[Plain]:
         """The newest entries of the volume's operation log, in ascending order; entries as given to

@@ -37,7 +37,7 @@ from affs_fuse.volume.commit import CutRequest
 from affs_fuse.volume.states import KeptState
 from affs_fuse.volume.volume import Volume
 
-__all__ = ["Comparison", "Delta", "LiveRollback", "Outcome"]
+__all__ = ["Comparison", "Delta", "LiveRollback", "Outcome", "tell_kernel"]
 
 CHANGES_SHOWN_MAX = 100
 
@@ -216,7 +216,7 @@ class LiveRollback:
             lost = delta.lost()
             stale = sum(self._namespace.handle_count(number) for number in lost)
             seal = await self._switch(comparison.target, delta, author, discard=discard)
-            await self._tell(delta)
+            await tell_kernel(self._kernel, self._loader, self._volume.working.tree, delta)
             await self._committer.commit(force=True)
         cut = seal.cut
         assert cut is not None, "a commit after the rollback sealed what was abandoned"
@@ -254,21 +254,19 @@ class LiveRollback:
                 self._namespace.stop_diverting()
         return seal
 
-    async def _tell(self, delta: Delta) -> None:
-        """Step (e)."""
-        kernel = self._kernel
-        await kernel.invalidate_entries(list(delta.names))
-        await kernel.invalidate_inodes(list(delta.objects))
-        moved = [
-            place
-            for place in delta.moved_directories()
-            if kernel.knows(delta.names[place][1])
-        ]
-        if moved:
-            paths = Paths(self._volume.working.tree)
-            known = [await self._loader.run(paths.of_place, place) for place in moved]
-            # Parents first, so that each is found where it now is.
-            await kernel.look_up(sorted(known, key=lambda path: path.count(b"/")))
+
+async def tell_kernel(kernel: KernelPort, loader: Loader, shown: Tree, delta: Delta) -> None:
+    """Step (e), once the mount shows state b of the delta. shown: its tree."""
+    await kernel.invalidate_entries(list(delta.names))
+    await kernel.invalidate_inodes(list(delta.objects))
+    moved = [
+        place for place in delta.moved_directories() if kernel.knows(delta.names[place][1])
+    ]
+    if moved:
+        paths = Paths(shown)
+        known = [await loader.run(paths.of_place, place) for place in moved]
+        # Parents first, so that each is found where it now is.
+        await kernel.look_up(sorted(known, key=lambda path: path.count(b"/")))
 
 
 def _mounts_below(paths: list[bytes]) -> AffsError:

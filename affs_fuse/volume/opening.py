@@ -29,7 +29,15 @@ from affs_fuse.volume.states import StateTable
 from affs_fuse.volume.superblock import check_features, geometry_of, read_superblock
 from affs_fuse.volume.working import SystemTrees, WorkingState
 
-__all__ = ["CACHE_BYTES_DEFAULT", "OpenOptions", "Parts", "make_space", "open_parts", "this_host"]
+__all__ = [
+    "CACHE_BYTES_DEFAULT",
+    "OpenOptions",
+    "Parts",
+    "make_space",
+    "open_parts",
+    "reread",
+    "this_host",
+]
 
 CACHE_BYTES_DEFAULT = 64 << 20
 
@@ -113,6 +121,25 @@ def open_parts(path: str, options: OpenOptions) -> Parts:
     except BaseException:
         device.close()
         raise
+
+
+def reread(device: Device, options: OpenOptions) -> Parts:
+    """The newest commit of a device that somebody else may be writing to; nothing is written.
+
+    Errors: as open_parts; volume.moving (BUSY, retryable): the newest commit was replaced, and its
+    blocks used again, while it was being read. Any other CORRUPT may be the same thing.
+    """
+    assert options.read_only, "the device belongs to somebody else"
+    parts = _open_parts(device, options)
+    if parts.report.abandoned:
+        raise AffsError(
+            "volume.moving",
+            Category.BUSY,
+            f"{device.identity.path} changed while it was being read",
+            hint="try again",
+            retryable=True,
+        )
+    return parts
 
 
 def _open_device(path: str, options: OpenOptions) -> Device:

@@ -188,6 +188,14 @@ class StateTable:
             elif pointers[which] != self._pointers[which]:
                 self.set_pointer(which, *pointers[which])
 
+    def limit_to(self, number: int) -> None:
+        """Show this state alone, and only the pointers to it. The tree stays as it is: for those
+        who read a volume that another daemon changes, and hold one state of it."""
+        self._states = {number: self._states[number]}
+        self._pointers = {
+            which: pointer for which, pointer in self._pointers.items() if pointer.state == number
+        }
+
     @property
     def published(self) -> KeptState | None:
         return self.pointer(POINTER_PUBLISHED)

@@ -19,11 +19,7 @@ from typing import ParamSpec, TypeVar
 
 from affs_fuse.clock import Clock, Entropy
 from affs_fuse.core.codec import Pointer, Superblock, frame_checksum
-from affs_fuse.core.constants import (
-    BLOCK_SIZE,
-    ITEM_OPERATION,
-    TREE_NAMESPACE,
-)
+from affs_fuse.core.constants import BLOCK_SIZE, TREE_NAMESPACE
 from affs_fuse.core.tree import NodeCache, NodeMissing, Tree
 from affs_fuse.device.device import Buffer
 from affs_fuse.errors import AffsError, Category
@@ -40,6 +36,7 @@ from affs_fuse.volume.data import DataStore, Placed, ReadPlan, WriteBatch
 from affs_fuse.volume.loading import Load, Preparation
 from affs_fuse.volume.missing import BlockRead, DataMissing
 from affs_fuse.volume.opening import OpenOptions, Parts, open_parts
+from affs_fuse.volume.operation_log import OperationLog
 from affs_fuse.volume.reserve import ReservePolicy, RoomKind
 from affs_fuse.volume.states import KeptState, StateTable
 from affs_fuse.volume.statistics import StatFs, Statistics
@@ -53,7 +50,6 @@ R = TypeVar("R")
 EMPTY_COMMITS_MAX = 3
 """Commits that ripen held-back blocks before "no space" is told."""
 
-OPERATIONS_OBJECT = 1
 NODE_LOADS_MAX = 1_000_000
 
 
@@ -94,7 +90,7 @@ class Volume:
         self._batch_readers: dict[int, int] = {}
         self._changed_outside = False
         self._roots_cut = self._roots_now()
-        self._next_operation = self._find_next_operation()
+        self._log = OperationLog(parts.trees.system)
         self._flush: Callable[[], None] = _nothing
         self._claimed = False
 
@@ -127,6 +123,20 @@ class Volume:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+    def adopt(self, parts: Parts) -> None:
+        """Of a volume that only reads: go on with a later reading of its device (opening.reread).
+        What it shows, `working`, stays as it is; so the reading must contain that state's segments.
+        """
+        assert self.device.read_only, "what is in memory is newer than what is on the device"
+        assert parts.device is self.device
+        self.trees, self.states, self.space = parts.trees, parts.states, parts.space
+        self.last, self.generation = parts.last, parts.report.newest_seq + 1
+        self.durable_seq, self.durable_time_ns = parts.last.seq, parts.last.time_ns
+        self._data = DataStore(parts.device, parts.space)
+        self._policy = ReservePolicy(parts.space)
+        self._log = OperationLog(parts.trees.system)
+        self._roots_cut = self._roots_now()
 
     @property
     def read_only(self) -> bool:
@@ -529,30 +539,11 @@ class Volume:
         """Add a record (an encoded value, at most 4352 bytes) to the operation log; its number. It
         is durable with the next commit and is not rolled back. Errors: volume.read_only."""
         self.check_writable()
-        number = self._next_operation
-        self.trees.system.put(OPERATIONS_OBJECT, ITEM_OPERATION, number, payload)
-        self._next_operation += 1
-        return number
+        return self._log.append(payload)
 
     def operations(self, limit: int, before: int | None = None) -> list[tuple[int, bytes]]:
         """The newest `limit` records below number `before`, newest first."""
-        found: list[tuple[int, bytes]] = []
-        number = (before if before is not None else self._next_operation) - 1
-        while number > 0 and len(found) < limit:
-            item = self.trees.system.seek(OPERATIONS_OBJECT, ITEM_OPERATION, number, backward=True)
-            if item is None or item[:2] != (OPERATIONS_OBJECT, ITEM_OPERATION):
-                break
-            found.append((item[2], item[3]))
-            number = item[2] - 1
-        return found
-
-    def _find_next_operation(self) -> int:
-        last = self.trees.system.seek(
-            OPERATIONS_OBJECT, ITEM_OPERATION, (1 << 64) - 1, backward=True
-        )
-        if last is None or last[:2] != (OPERATIONS_OBJECT, ITEM_OPERATION):
-            return 1
-        return last[2] + 1
+        return self._log.newest(limit, before)
 
     # ---- figures ----
 

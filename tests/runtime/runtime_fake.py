@@ -51,6 +51,7 @@ class FakeEngine:
         self.seq = 1
         self.clean_files: dict[str, bytes] = {}
         self.aside: str | None = None
+        self.holds: dict[str, dict[str, Any]] = {}
         self.calls: list[str] = []
         self.gate: trio.Event | None = None
         self.failure: Exception | None = None
@@ -79,6 +80,7 @@ class FakeEngine:
             "base": None,
             "states": len(self.kept),
             "objects": len(self.files),
+            "holds": len(self.holds),
             "open_files": 0,
             "space": await self.space(),
             "jobs": [],
@@ -240,6 +242,29 @@ class FakeEngine:
         found = await self.resolve_state(state)
         self.kept.remove(found)
         return {"state": found, "freed_bytes": found["bytes"], "waits_for": []}
+
+    async def hold(self, state: str, lease_s: int) -> dict[str, Any]:
+        found = await self.resolve_state(state)
+        published = [other["id"] for other in self.kept if other["published"]]
+        hold = {
+            "hold": f"{len(self.holds) + 1:016x}",
+            "state": found["id"],
+            "number": found["number"],
+            "seq": found["seq"],
+            "lease_s": lease_s,
+            "published": published[0] if published else None,
+        }
+        self.holds[hold["hold"]] = hold
+        return hold
+
+    async def renew_hold(self, hold_id: str, lease_s: int) -> dict[str, Any]:
+        if hold_id not in self.holds:
+            raise AffsError("hold.not_found", Category.NOT_FOUND, f"no hold {hold_id!r}")
+        self.holds[hold_id]["lease_s"] = lease_s
+        return self.holds[hold_id]
+
+    async def release_hold(self, hold_id: str) -> dict[str, Any]:
+        return {**await self.renew_hold(hold_id, 0), **self.holds.pop(hold_id)}
 
     async def pin(self, state: str) -> dict[str, Any]:
         await self._verb("pin")

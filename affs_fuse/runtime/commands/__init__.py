@@ -12,6 +12,7 @@ from affs_fuse.runtime.commands.describe import DESCRIBE
 from affs_fuse.runtime.commands.df import DF
 from affs_fuse.runtime.commands.diff import DIFF
 from affs_fuse.runtime.commands.help import HELP
+from affs_fuse.runtime.commands.hold import HOLD
 from affs_fuse.runtime.commands.log import LOG
 from affs_fuse.runtime.commands.pin import PIN
 from affs_fuse.runtime.commands.ping import PING
@@ -35,6 +36,7 @@ COMMANDS: tuple[Command[Any], ...] = (
     SHOW,
     PIN,
     UNPIN,
+    HOLD,
     DELETE,
     LOG,
     DF,

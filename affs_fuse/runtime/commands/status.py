@@ -50,6 +50,7 @@ STATUS = Command(
             Field("states", "Kept states", FieldKind.COUNT),
             Field("objects", "Objects", FieldKind.COUNT),
             Field("open_files", "Open files", FieldKind.COUNT),
+            Field("holds", "Holds", FieldKind.COUNT, wide=True),
             Field("space.used", "Used", FieldKind.SIZE),
             Field("space.available", "Available", FieldKind.SIZE),
             Field("space.total", "Size", FieldKind.SIZE),
