@@ -13,7 +13,7 @@ from affs_tools.crashsim.device import Flush, Image, Mark, Recorder, Write
 from affs_tools.crashsim.explore import Explorer, Failure, Tally, base_of, record
 from affs_tools.crashsim.faults import Fault, FaultyDevice
 from affs_tools.crashsim.model import Model, ModelError
-from affs_tools.crashsim.mutants import MUTANTS
+from affs_tools.crashsim.mutants import MUTANTS, Mutant, changed_source
 from affs_tools.crashsim.shrink import shrink
 from affs_tools.crashsim.states import (
     Depth,
@@ -155,6 +155,12 @@ def test_a_violation_replays_and_shrinks(monkeypatch: pytest.MonkeyPatch) -> Non
     assert isinstance(again, Failure)
     shorter = shrink(again)
     assert len(shorter.steps) < len(workload.steps)
+
+
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
+def test_every_planted_bug_fits_the_source(mutant: Mutant) -> None:
+    *_, text = changed_source(mutant)
+    compile(text, mutant.name, "exec")
 
 
 @pytest.mark.slow

@@ -11,6 +11,7 @@ from affs_fuse.errors import AffsError, Category
 from affs_fuse.volume import layout, verbs
 from affs_fuse.volume.opening import OpenOptions
 from affs_fuse.volume.reclaim import next_job
+from affs_fuse.volume.space import no_space
 from affs_fuse.volume.volume import Volume
 
 
@@ -92,3 +93,22 @@ def test_a_host_that_refuses_room_half_way_leaks_nothing() -> None:
         space.allocate_data(INTENT_SMALL, 2 * harness.volume.geometry.segment_blocks, 9)
     after = {number: bytes(one.bits) for number, one in space.segments.items()}
     assert (space.used_blocks, after) == before
+
+
+def test_commits_that_ripen_blocks_carry_what_is_buffered_above() -> None:
+    """A file's size must not become durable before its bytes, whoever asks for the commit."""
+    harness = Harness()
+    for block in range(3):
+        harness.write(0, 0, 1, 50 + 2 * block)
+        harness.commit()
+    assert harness.volume.space.held_blocks
+    before = harness.volume.commit_count
+    flushed: list[int] = []
+    harness.volume.buffers_are_flushed_by(lambda: flushed.append(harness.volume.generation))
+
+    def full() -> None:
+        raise no_space("anything")
+
+    with pytest.raises(AffsError):
+        harness.volume.run(full)
+    assert len(flushed) == harness.volume.commit_count - before > 0

@@ -30,7 +30,7 @@ __all__ = [
 T = TypeVar("T")
 R = TypeVar("R")
 Task = Callable[[], Tally]
-TRIPLES = 300
+TRIPLES = 1200
 FAULTS_PER_TASK = 200
 _LONG = ("full", "ring-", "wide/")
 

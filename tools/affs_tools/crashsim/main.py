@@ -31,6 +31,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--short", action="store_true", help="the seeded subset of tools/test")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes")
+    parser.add_argument(
+        "--part", type=_part, default=(0, 1), metavar="I/N", help="the I-th of N parts (I from 1)"
+    )
     parser.add_argument("--crashes", action="store_true", help="power loss only")
     parser.add_argument("--faults", action="store_true", help="failing device calls only")
     parser.add_argument("--mutants", nargs="*", metavar="NAME", help="planted bugs only")
@@ -39,16 +42,29 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _part(text: str) -> tuple[int, int]:
+    index, _, count = text.partition("/")
+    if not (index.isdecimal() and count.isdecimal() and 0 < int(index) <= int(count)):
+        raise argparse.ArgumentTypeError(f"{text!r} is not like 2/8")
+    return int(index) - 1, int(count)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     given = _parser().parse_args(arguments)
     if given.replay:
         return _replay(given.replay)
     everything = given.report or not (given.crashes or given.faults or given.mutants is not None)
     bad = 0
+    first, step = given.part
     if given.crashes or everything:
-        bad += _show("Power loss", run_tasks(crash_tasks(short=given.short), given.jobs))
+        bad += _show(
+            "Power loss", run_tasks(crash_tasks(short=given.short)[first::step], given.jobs)
+        )
     if given.faults or everything:
-        bad += _show("Failing device calls", run_tasks(fault_tasks(short=given.short), given.jobs))
+        bad += _show(
+            "Failing device calls",
+            run_tasks(fault_tasks(short=given.short)[first::step], given.jobs),
+        )
     if given.mutants is not None or everything:
         bad += _mutants(given.mutants or [], given.jobs)
     return 1 if bad else 0

@@ -20,7 +20,7 @@ from affs_tools.crashsim.formatting import NAMES, explore_mkfs
 from affs_tools.crashsim.states import Depth
 from affs_tools.crashsim.workloads import Workload, singles, stories
 
-__all__ = ["MUTANTS", "Mutant", "NoFit", "hunt", "plant"]
+__all__ = ["MUTANTS", "Mutant", "NoFit", "changed_source", "hunt", "plant"]
 
 
 class NoFit(Exception):
@@ -135,8 +135,9 @@ MUTANTS = (
 )  # fmt: skip
 
 
-def plant(mutant: Mutant) -> None:
-    """Put it into this process, for good. Errors: NoFit."""
+def changed_source(mutant: Mutant) -> tuple[object, str, object, str]:
+    """Where it goes (owner, name), what stands there, and the source of what comes in its place.
+    Errors: NoFit."""
     module_name, _, path = mutant.where.partition(":")
     module = import_module(f"affs_fuse.{module_name}")
     *owners, name = path.split(".")
@@ -153,6 +154,13 @@ def plant(mutant: Mutant) -> None:
         found = text.count(mutant.old)
         raise NoFit(f"{mutant.name}: the text stands {found} times in {mutant.where}")
     text = textwrap.dedent(text.replace(mutant.old, mutant.new))
+    return owner, name, original, text
+
+
+def plant(mutant: Mutant) -> None:
+    """Put it into this process, for good. Errors: NoFit."""
+    owner, name, original, text = changed_source(mutant)
+    module = import_module(f"affs_fuse.{mutant.where.partition(':')[0]}")
     space = dict(vars(module))
     exec(compile(text, f"<mutant {mutant.name}>", "exec"), space)
     _replace(owner, name, original, space[name])

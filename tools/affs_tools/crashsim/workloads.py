@@ -140,7 +140,7 @@ def _translated(steps: tuple[Step, ...]) -> tuple[Step, ...]:
 
 def pairs() -> Iterator[Workload]:
     """Every two operations, a commit between them and after them, and after both alone."""
-    depth, lies = Depth(28, 10), Depth(6, 2)
+    depth, lies = Depth(40, 26), Depth(8, 4)
     for first, before in OPERATIONS.items():
         for second, after in OPERATIONS.items():
             if second == first == "orphan":
@@ -166,7 +166,7 @@ def triples(count: int, seed: int = 1) -> Iterator[Workload]:
         name = "+".join(chosen)
         yield Workload(
             f"three/{seed}.{index}/{name}", "small", (*steps, _COMMIT),
-            Depth(28, 10), Depth(6, 2), 16,
+            Depth(40, 26), Depth(8, 4), 16,
         )  # fmt: skip
 
 
@@ -204,7 +204,7 @@ def stories() -> Iterator[Workload]:
         ("close",), _COMMIT,
     )  # fmt: skip
     yield Workload("orphans", "small", held, Depth(None, 100), thorough_every=2)
-    yield Workload("full", "full", _full_steps(), Depth(4, 2), Depth(2, 1), 8)
+    yield Workload("full", "full", _full_steps(), Depth(2, 1), Depth(1, 0), 24)
     reopen = (
         ("mkdir", "/c/x"), ("close",), ("kill",), ("mkdir", "/c/y"), ("kill",), ("rmdir", "/c/y"),
         ("close",), ("close",),
