@@ -8,7 +8,7 @@ import pytest
 from affs_tools.crashsim.campaign import crash_tasks, fault_tasks, run_tasks
 
 SHARDS = 4
-STATES_MIN, POINTS_MIN = 1000, 80
+STATES_MIN, POINTS_MIN = 500, 80
 """Of each shard: fewer would mean that the simulator looks at nothing."""
 
 
