@@ -187,7 +187,7 @@ class Pair:
         handle = self.bench.run(self.space.open, number, flags, who)
         if flags & os.O_TRUNC:
             self.plain.truncate(number, 0, who.uid, who.gid, through_handle=True)
-        if d % 4 in (0, 1):
+        if flags == os.O_RDONLY:
             self.plain.access(number)
         self._opened(handle, number, flags)
 
