@@ -20,6 +20,7 @@ from affs_fuse.daemon.options import (
 from affs_fuse.errors import AffsError, Category
 from affs_fuse.fuse.mount_table import MOUNT_FLAGS, MS_NODEV, MS_NOSUID, MS_RDONLY
 from affs_fuse.protocol import RUNTIME_DIRECTORY
+from affs_fuse.protocol.announcement import announcement_directories
 
 __all__ = ["HELP", "CommandLine", "Environment", "MountConfig", "parse_arguments"]
 
@@ -61,11 +62,9 @@ class Environment:
 
     @property
     def announcement_directory(self) -> str:
-        """Where clients look for mounts of this user."""
-        if self.privileged:
-            return RUNTIME_DIRECTORY
-        base = self.runtime_directory or f"/run/user/{self.user_id}"
-        return os.path.join(base, "affs")
+        """Where clients look for mounts of this user: the first place whose parent is there."""
+        places = announcement_directories(self.runtime_directory, self.user_id)
+        return next((place for place in places if os.path.isdir(os.path.dirname(place))), places[0])
 
     def control_path(self, volume_uuid: str) -> str:
         """Where the control socket of a volume is, if no option says otherwise."""

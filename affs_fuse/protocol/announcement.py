@@ -13,13 +13,32 @@ from typing import Any
 from affs_fuse.auv import AuvError, Limits, Value, format_pretty, parse
 from affs_fuse.errors import AffsError, Category
 
-__all__ = ["ANNOUNCEMENT_BYTES_MAX", "RUNTIME_DIRECTORY", "Announcement", "path_fields"]
+__all__ = [
+    "ANNOUNCEMENT_BYTES_MAX",
+    "RUNTIME_DIRECTORY",
+    "Announcement",
+    "announcement_directories",
+    "path_fields",
+]
 
 RUNTIME_DIRECTORY = "/run/affs"
 """Where the mounts of root are announced."""
 
 ANNOUNCEMENT_BYTES_MAX = 64 << 10
 _LIMITS = Limits(depth_max=8, string_bytes_max=ANNOUNCEMENT_BYTES_MAX, elements_max=256)
+
+
+def announcement_directories(runtime_directory: str, uid: int) -> list[str]:
+    """Where a user's mounts may be announced, best first. runtime_directory: XDG_RUNTIME_DIR or "".
+
+    Without that variable and without a login session (su, cron) there is no /run/user/UID: the
+    last place serves then. Who uses it checks its owner, as for every other.
+    """
+    if uid == 0:
+        return [RUNTIME_DIRECTORY]
+    if runtime_directory:
+        return [os.path.join(runtime_directory, "affs")]
+    return [f"/run/user/{uid}/affs", f"/tmp/affs-{uid}"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from affs_fuse.errors import AffsError, Category
 from affs_fuse.protocol import RUNTIME_DIRECTORY, Announcement
-from affs_fuse.protocol.announcement import ANNOUNCEMENT_BYTES_MAX
+from affs_fuse.protocol.announcement import ANNOUNCEMENT_BYTES_MAX, announcement_directories
 
 __all__ = ["Target", "announcements", "find", "runtime_directories"]
 
@@ -34,10 +34,8 @@ class Target:
 
 def runtime_directories(environment: Mapping[str, str], uid: int) -> list[str]:
     """Where announcements are looked for, in order: one's own mounts, then those of root."""
-    if uid == 0:
-        return [RUNTIME_DIRECTORY]
-    own = environment.get("XDG_RUNTIME_DIR") or f"/run/user/{uid}"
-    return [os.path.join(own, "affs"), RUNTIME_DIRECTORY]
+    own = announcement_directories(environment.get("XDG_RUNTIME_DIR", ""), uid)
+    return list(dict.fromkeys([*own, RUNTIME_DIRECTORY]))
 
 
 def find(

@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,19 @@ class World:
         self.line(str(folder), f"0:{50 + number}", "fuse.affs")
         if announce:
             (self.run / f"{uuid}.json").write_bytes(known.to_json())
+        return known
+
+    def view(self, of: Announcement) -> Announcement:
+        """A mount that shows what is published on a volume that is mounted already."""
+        number = len(self.known)
+        folder = self.root / f"view{number}"
+        folder.mkdir()
+        socket = str(self.run / f"{of.uuid}.view.{number}.sock")
+        known = replace(of, socket=socket, mountpoint=str(folder), pid=number, view="published")
+        self.known.append(known)
+        self.line(str(folder), f"0:{50 + number}", "fuse.affs")
+        # Its name comes before the owner's, whatever the order of a directory.
+        (self.run / f"0.view.{number}.json").write_bytes(known.to_json())
         return known
 
     def line(self, point: str, device: str, kind: str) -> None:
@@ -123,6 +137,18 @@ def test_a_mount_without_a_daemon_says_so(world: World) -> None:
     assert "umount" in caught.value.hint
 
 
+def test_a_volume_is_its_own_daemons_before_it_is_that_of_a_view(world: World) -> None:
+    owner = world.mount("one", "work")
+    view = world.view(owner)
+    for name in ("work", owner.uuid, f"UUID={owner.uuid}", owner.volume, owner.mountpoint):
+        assert world.find(name).announcement == owner, name
+    assert world.find(view.mountpoint).announcement == view
+    world.lines = [line for line in world.lines if owner.mountpoint not in line]
+    (world.run / f"{owner.uuid}.json").unlink()
+    for name in ("work", owner.uuid, owner.volume):
+        assert world.find(name).announcement == view, name
+
+
 def test_a_label_that_two_volumes_have(world: World) -> None:
     one, two = world.mount("one", "same"), world.mount("two", "same")
     with pytest.raises(AffsError) as caught:
@@ -199,4 +225,4 @@ def test_only_regular_files_of_trusted_owners_are_believed(world: World) -> None
 def test_where_announcements_are_looked_for() -> None:
     assert runtime_directories({"XDG_RUNTIME_DIR": "/x"}, 0) == ["/run/affs"]
     assert runtime_directories({"XDG_RUNTIME_DIR": "/x"}, 5) == ["/x/affs", "/run/affs"]
-    assert runtime_directories({}, 5) == ["/run/user/5/affs", "/run/affs"]
+    assert runtime_directories({}, 5) == ["/run/user/5/affs", "/tmp/affs-5", "/run/affs"]
