@@ -17,7 +17,7 @@ from contextlib import ExitStack
 
 import trio
 
-from affs_fuse.control import SocketFile
+from affs_fuse.control import SocketFile, remove_dead_views
 from affs_fuse.daemon.background import EXIT_INTERNAL, StatusPipe
 from affs_fuse.daemon.config import Environment, MountConfig
 from affs_fuse.daemon.follower import Follower, open_beside_owner
@@ -122,7 +122,10 @@ class Service:
         if config.control == "none":
             return None
         uuid = uuid_text(volume.uuid)
-        name = uuid if config.view == "working" else environment.view_name(uuid)
+        name = uuid
+        if config.view != "working":
+            name = environment.view_name(uuid)
+            remove_dead_views(environment.announcement_directory)
         path = config.control or environment.control_path(name)
         return SocketFile.open(
             path,
@@ -144,18 +147,24 @@ class Service:
 
     async def _main(self, parts: Parts, socket_file: SocketFile | None) -> int:
         status = EXIT_INTERNAL
-        async with trio.open_nursery() as nursery:
-            for task in parts.engine.tasks:
-                nursery.start_soon(task)
-            if self._config.view == "published":
-                nursery.start_soon(self._follower(parts).serve)
-            if socket_file is not None:
-                await nursery.start(parts.control.run, socket_file)
-            nursery.start_soon(self._signals, parts, nursery)
-            nursery.start_soon(self._announce, parts)
-            nursery.start_soon(self._watchdog)
-            status = await self._serve(parts)
-            nursery.cancel_scope.cancel()
+        async with trio.open_nursery() as core:
+            for task in parts.engine.core_tasks:
+                core.start_soon(task)
+            async with trio.open_nursery() as nursery:
+                for task in parts.engine.tasks:
+                    nursery.start_soon(task)
+                if self._config.view == "published":
+                    nursery.start_soon(self._follower(parts).serve)
+                if socket_file is not None:
+                    await nursery.start(parts.control.run, socket_file)
+                nursery.start_soon(self._signals, parts, nursery)
+                nursery.start_soon(self._announce, parts)
+                nursery.start_soon(self._watchdog)
+                status = await self._serve(parts)
+                nursery.cancel_scope.cancel()
+            # A verb or job that could not be cancelled has ended by now, too.
+            status = await self._finish(parts) or status
+            core.cancel_scope.cancel()
         return status
 
     def _follower(self, parts: Parts) -> Follower:
@@ -165,7 +174,7 @@ class Service:
         )
 
     async def _serve(self, parts: Parts) -> int:
-        """Until the mount is gone; then commit what came last."""
+        """Until the mount is gone."""
         status = 0
         try:
             await parts.session.serve()
@@ -175,12 +184,16 @@ class Service:
             await _detach(parts)
         self._notifier.stopping("committing", END_TIMEOUT_S)
         _log.info("the mount on %s has ended", self._config.directory)
+        return status
+
+    async def _finish(self, parts: Parts) -> int:
+        """The last commit."""
         try:
             await parts.engine.finish()
         except AffsError as error:
             _log.critical("the last commit failed: %s", error.message)
-            status = EXIT_SYSTEM
-        return status
+            return EXIT_SYSTEM
+        return 0
 
     async def _announce(self, parts: Parts) -> None:
         """Wait for the mount's first answer, then say so."""

@@ -7,13 +7,15 @@ its module attribute `trio`; this object has the same names, with a reader that 
 that the task which just answered a request may take again without a trip through the scheduler.
 Invariants:
 - One task at a time waits for the descriptor; a task that awaits inside a handler holds nothing.
+- Reading never blocks the loop, not even for a request that vanishes before it is read.
 - The loop's other tasks wait at most SPIN_S, and get a turn after TURN_REQUESTS requests at most.
 - Spinning stops where it does not pay: when nothing followed several times, and on a single CPU.
 """
 
 import os
 import select
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Protocol
@@ -74,6 +76,7 @@ class SpinningLowlevel:
         if poller is None:
             poller = self._pollers[descriptor] = select.poll()
             poller.register(descriptor, select.POLLIN)
+            os.set_blocking(descriptor, False)
         if poller.poll(0):
             self._at_once += 1
             return
@@ -118,12 +121,43 @@ class _ReaderLock:
         self._waiting.unpark()
 
 
+class _Readers:
+    """pyfuse3's nursery: starts its readers, and starts one again that found nothing to read.
+
+    A request may vanish between "there is one" and reading it, when its process is killed. A
+    descriptor that blocks would then hold the whole daemon up until the next request, so it does
+    not block, and pyfuse3's reader ends with EAGAIN.
+    """
+
+    def __init__(self, nursery: trio.Nursery) -> None:
+        self._nursery = nursery
+
+    def start_soon(
+        self, reader: Callable[..., Awaitable[None]], *arguments: object, name: object = None
+    ) -> None:
+        async def read() -> None:
+            while True:
+                try:
+                    await reader(*arguments)
+                except BlockingIOError:
+                    continue
+                return
+
+        self._nursery.start_soon(read, name=name)
+
+
+@asynccontextmanager
+async def _open_readers() -> AsyncIterator[_Readers]:
+    async with trio.open_nursery() as nursery:
+        yield _Readers(nursery)
+
+
 class SpinningTrio:
     """What pyfuse3 sees as `trio`."""
 
     Lock = _ReaderLock
     ClosedResourceError = trio.ClosedResourceError
-    open_nursery = staticmethod(trio.open_nursery)
+    open_nursery = staticmethod(_open_readers)
 
     def __init__(self, lowlevel: SpinningLowlevel) -> None:
         self.lowlevel = lowlevel

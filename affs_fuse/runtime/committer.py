@@ -161,7 +161,13 @@ class Committer:
     # ---- committing ----
 
     async def serve(self) -> None:
-        """Commit when asked and by timer; never returns."""
+        """Commit when asked and by timer, until cancelled; after that nobody waits for a commit."""
+        try:
+            await self._serve()
+        finally:
+            self._fail_silently(self._take_all_tickets())
+
+    async def _serve(self) -> None:
         while True:
             timed_out = True
             with trio.move_on_after(self._interval_s or float("inf")):
@@ -187,6 +193,15 @@ class Committer:
                 await self._released.wait()
             await self._commit_once()
 
+    def _take_all_tickets(self) -> list[_Ticket]:
+        tickets, self._tickets = self._tickets, []
+        return tickets
+
+    def _fail_silently(self, tickets: list[_Ticket]) -> None:
+        for ticket in tickets:
+            if not ticket.done.is_set():
+                ticket.end(None, _internal_error())
+
     def _take_tickets(self) -> list[_Ticket]:
         """All that one cut can serve: everybody who wants nothing special, and the first verb."""
         taken: list[_Ticket] = []
@@ -205,9 +220,7 @@ class Committer:
             await self._commit_for(tickets)
         finally:
             # Only an error of ours leaves somebody waiting here; nobody shall wait for ever.
-            for ticket in tickets:
-                if not ticket.done.is_set():
-                    ticket.end(None, _internal_error())
+            self._fail_silently(tickets)
 
     async def _commit_for(self, tickets: list[_Ticket]) -> None:
         forced = any(ticket.force for ticket in tickets)

@@ -85,7 +85,8 @@ class EngineStatistics:
 
 
 class Engine:
-    """One volume, its namespace, and whoever works on them. `tasks` must run while it is used."""
+    """One volume, its namespace, and whoever works on them. `core_tasks` and `tasks` must run
+    while it is used."""
 
     def __init__(
         self,
@@ -125,12 +126,17 @@ class Engine:
         self._started_ns = volume.clock.now_ns()
 
     @property
+    def core_tasks(self) -> list[Callable[[], Any]]:
+        """Coroutine functions that must run until all of `tasks`, and whoever awaits the engine,
+        have ended: verbs and jobs wait for them even when cancelled. None returns by itself, and
+        an exception of one is not the end of the others."""
+        return [self._guarded(self._committer.serve), self._guarded(self._writeback.serve)]
+
+    @property
     def tasks(self) -> list[Callable[[], Any]]:
-        """Coroutine functions that run as long as the engine is used. None of them returns, and an
-        exception of one is not the end of the others."""
+        """Coroutine functions that run as long as the engine is used; otherwise as
+        `core_tasks`."""
         return [
-            self._guarded(self._committer.serve),
-            self._guarded(self._writeback.serve),
             self._guarded(self._jobs.serve_reclaim),
             self._guarded(self._jobs.serve_clean),
             self._guarded(self._holds.serve),

@@ -27,6 +27,8 @@ __all__ = ["JobProgress", "Jobs"]
 
 _log = logging.getLogger("affs.engine")
 
+CLEAN_RETRY_S = 1.0
+
 
 @dataclass(frozen=True, slots=True)
 class JobProgress:
@@ -138,17 +140,32 @@ class Jobs:
     async def serve_clean(self) -> None:
         """Remove what nobody uses any more, in steps; never returns."""
         await self._load_orphans()
+        told = False
         while True:
             try:
                 while self._namespace.removals_pending and not self._volume.read_only:
                     await self._loader.run(self._namespace.remove_step)
                     await trio.lowlevel.checkpoint()
+                told = False
             except AffsError as error:
-                _log.error("removing an object without a name failed: %s", error.message)
+                if not told:
+                    told = True
+                    _log.warning("objects without a name stay for now: %s", error.message)
+                await trio.sleep(CLEAN_RETRY_S)
+                await self._ripen()
+                continue
             await self._clean_wanted.wait()
             self._clean_wanted = trio.Event()
             if self._orphans_unknown:
                 await self._load_orphans()
+
+    async def _ripen(self) -> None:
+        """What was freed can be used again after a few commits, and removing takes some room."""
+        try:
+            if self._volume.space.held_blocks:
+                await self._committer.commit(force=True)
+        except AffsError as error:
+            _log.debug("no commit to make room: %s", error.message)
 
     async def _load_orphans(self) -> None:
         self._orphans_unknown = False

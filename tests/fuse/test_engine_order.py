@@ -103,11 +103,15 @@ async def bench(interval_s: float = 0, size_bytes: int = 64 << 20) -> AsyncItera
     engine = Engine(
         volume, namespace, events, kernel, EngineSettings(commit_interval_s=interval_s)
     )
-    async with trio.open_nursery() as nursery:
-        for task in engine.tasks:
-            nursery.start_soon(task)
-        yield Bench(volume, namespace, kernel, events, engine)
-        nursery.cancel_scope.cancel()
+    async with trio.open_nursery() as core:
+        for task in engine.core_tasks:
+            core.start_soon(task)
+        async with trio.open_nursery() as nursery:
+            for task in engine.tasks:
+                nursery.start_soon(task)
+            yield Bench(volume, namespace, kernel, events, engine)
+            nursery.cancel_scope.cancel()
+        core.cancel_scope.cancel()
     volume.close()
 
 

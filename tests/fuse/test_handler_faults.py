@@ -92,6 +92,7 @@ def test_a_damaged_block_gives_eio_for_its_range_alone(folder: Path) -> None:
         mounted.allowed = ["data_corrupt", "does not match its checksum"]
         with mounted.client() as client:
             watch = client.start("watch corruption --count 1")
+            client.run("ping")  # the daemon has begun to watch
             descriptor = os.open(mounted.directory / "file", os.O_RDONLY)
             try:
                 os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_RANDOM)
