@@ -1,6 +1,6 @@
 """The control socket: where clients reach the runtime of a mounted volume."""
 
 from affs_fuse.control.server import ControlLimits, ControlServer
-from affs_fuse.control.socket_file import SocketFile
+from affs_fuse.control.socket_file import SocketFile, remove_dead_views
 
-__all__ = ["ControlLimits", "ControlServer", "SocketFile"]
+__all__ = ["ControlLimits", "ControlServer", "SocketFile", "remove_dead_views"]

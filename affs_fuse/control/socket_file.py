@@ -14,13 +14,14 @@ import os
 import socket
 import stat
 from contextlib import suppress
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from affs_fuse.errors import AffsError, Category
 from affs_fuse.protocol import Announcement
 
-__all__ = ["SOCKET_PATH_BYTES_MAX", "SocketFile"]
+__all__ = ["SOCKET_PATH_BYTES_MAX", "SocketFile", "remove_dead_views"]
 
 SOCKET_PATH_BYTES_MAX = 107
 """sockaddr_un has 108, one of them for the final zero."""
@@ -105,6 +106,25 @@ class SocketFile:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def remove_dead_views(directory: str) -> None:
+    """Remove what killed daemons have left that showed a published state: nobody takes their place,
+    so nobody else would. Only files of our own user; those of a daemon that answers stay."""
+    with suppress(FileNotFoundError):
+        for found in Path(directory).glob("*.view.*.json"):
+            with suppress(OSError, AffsError):
+                if found.lstat().st_uid == os.geteuid():
+                    _remove_if_dead(found)
+
+
+def _remove_if_dead(path: Path) -> None:
+    announced = Announcement.parse(path.read_bytes())
+    if not announced.view:
+        return
+    with suppress(FileNotFoundError):
+        _remove_stale(announced.socket)  # raises for one that somebody listens on
+    _unlink(str(path))
 
 
 def _failed(path: str, error: OSError) -> AffsError:

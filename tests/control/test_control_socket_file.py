@@ -1,5 +1,6 @@
 """Where the socket lies, who may use it, what becomes of leftovers; and the peer's credentials."""
 
+import dataclasses
 import os
 import socket
 import stat
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from affs_fuse.control import SocketFile
+from affs_fuse.control import SocketFile, remove_dead_views
 from affs_fuse.control.peer import peer_identity, user_name
 from affs_fuse.errors import AffsError, Category
 from affs_fuse.protocol import Announcement
@@ -189,3 +190,30 @@ def test_credentials_with_many_groups(public_tmp_path: Path, count: int) -> None
 def test_a_user_without_an_account_is_a_number() -> None:
     assert user_name(0) == "root"
     assert user_name(3_999_999_999) == "3999999999"
+
+
+def test_what_dead_views_left_is_removed_and_nothing_else(tmp_path: Path) -> None:
+    def announce(name: str, view: str) -> Path:
+        announced = dataclasses.replace(
+            ANNOUNCEMENT, socket=str(tmp_path / f"{name}.sock"), view=view
+        )
+        path = tmp_path / f"{name}.json"
+        path.write_bytes(announced.to_json())
+        assert Announcement.parse(path.read_bytes()) == announced
+        return path
+
+    dead, lost = announce("u.view.1", "published"), announce("u.view.2", "published")
+    alive, owner = announce("u.view.3", "published"), announce("u", "")
+    odd = tmp_path / "u.view.4.json"
+    odd.write_text("{")
+    with socket.socket(socket.AF_UNIX) as left:
+        left.bind(str(tmp_path / "u.view.1.sock"))
+    with SocketFile.open(str(tmp_path / "u.view.3.sock")):
+        remove_dead_views(str(tmp_path))
+        assert alive.exists()
+        assert owner.exists()
+        assert odd.exists()
+        assert not dead.exists()
+        assert not lost.exists()
+        assert not (tmp_path / "u.view.1.sock").exists()
+    remove_dead_views(str(tmp_path / "absent"))
