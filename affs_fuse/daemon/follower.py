@@ -38,6 +38,7 @@ APPEARS_WITHIN_S = 10.0
 """From the owner's word that a state is published until the volume must have it."""
 
 READING_CACHE_BYTES = 1 << 20
+FAULT_PAUSE_S = 5.0
 
 
 def open_beside_owner(path: str, options: OpenOptions) -> Volume:
@@ -82,12 +83,19 @@ class Follower:
     async def serve(self) -> None:
         """As long as the mount is there; never returns."""
         while True:
-            if await self._attend():
-                # What it published last may not have been seen.
-                await self._look_alone()
-            if await self._viewing.wait_for_mismatch(LOOK_EVERY_S):
-                await self._look_alone()
-                self._viewing.looked()
+            try:
+                await self._round()
+            except Exception as error:  # noqa: BLE001 - reading must go on whatever fails
+                _log.error("following failed in a way that should not happen", exc_info=error)
+                await trio.sleep(FAULT_PAUSE_S)
+
+    async def _round(self) -> None:
+        if await self._attend():
+            # What it published last may not have been seen.
+            await self._look_alone()
+        if await self._viewing.wait_for_mismatch(LOOK_EVERY_S):
+            await self._look_alone()
+            self._viewing.looked()
 
     async def _attend(self) -> bool:
         """Follow an owner until it is gone; whether there was one that gave a hold."""
