@@ -77,12 +77,17 @@ def opened(path: PathLike, flags: int = os.O_RDONLY, mode: int = 0o666) -> Itera
         os.close(descriptor)
 
 
+def fork() -> int:
+    """os.fork, without its warning about the test runner's own threads."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return os.fork()
+
+
 def in_child(action: Callable[[], Any], prepare: Callable[[], None] = lambda: None) -> Any:
     """What the action gives or raises, run in a forked process after `prepare`."""
     reader, writer = os.pipe()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # of forking beside other threads
-        pid = os.fork()
+    pid = fork()
     if pid == 0:
         os.close(reader)
         try:

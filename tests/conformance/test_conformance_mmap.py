@@ -6,7 +6,7 @@ import os
 import signal
 from pathlib import Path
 
-from posix_kit import fails, in_child, moved, opened, read_file, write_file
+from posix_kit import fails, fork, in_child, moved, opened, read_file, write_file
 
 PAGE = mmap.PAGESIZE
 
@@ -112,7 +112,7 @@ def test_shrinking_below_a_mapping(place: Path) -> None:
     mapping = mapped("a", 4 * PAGE)
     os.truncate("a", PAGE)
     assert mapping[PAGE - 1] == ord("x")
-    pid = os.fork()
+    pid = fork()
     if pid == 0:
         signal.signal(signal.SIGBUS, signal.SIG_DFL)
         mapping[2 * PAGE]
