@@ -6,6 +6,8 @@ import hashlib
 import mmap
 import os
 import random
+import resource
+import signal
 import subprocess
 import sys
 import threading
@@ -88,9 +90,6 @@ def test_past_the_largest_offset(vast_place: Path) -> None:
 
 
 def test_file_size_limit_of_the_process(place: Path) -> None:
-    import resource
-    import signal
-
     def work() -> bytes:
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (5000, 5000))
