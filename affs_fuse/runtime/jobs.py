@@ -29,6 +29,9 @@ _log = logging.getLogger("affs.engine")
 
 CLEAN_RETRY_S = 1.0
 
+RESULTS_KEPT_MAX = 256
+"""Of finished jobs, for those who wait for one of them."""
+
 
 @dataclass(frozen=True, slots=True)
 class JobProgress:
@@ -108,6 +111,8 @@ class Jobs:
                     freed = await self._reclaim(job)
             finally:
                 self._current = None
+        if len(self._freed) >= RESULTS_KEPT_MAX:
+            del self._freed[next(iter(self._freed))]
         self._freed[job.state.number] = freed * BLOCK_SIZE
         self._finished.set()
         self._finished = trio.Event()
