@@ -6,6 +6,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -26,12 +27,12 @@ def eventually(check: Callable[[], object], within_s: float = DEADLINE_S) -> Non
         time.sleep(0.05)
 
 
-def text_of(path: Path) -> str:
-    """Its content, "" while it is not there."""
+def text_of(path: Path, *also: int) -> str:
+    """Its content, "" while it is not there. also: errnos that count as not there."""
     try:
         return path.read_text()
     except OSError as error:
-        if error.errno not in (errno.ENOENT, errno.ESTALE):
+        if error.errno not in (errno.ENOENT, errno.ESTALE, *also):
             raise
         return ""
 
@@ -240,11 +241,15 @@ def test_a_viewer_that_slept_longer_than_its_lease(owner: Mounted, view: Mounted
     finally:
         os.kill(view.pid, signal.SIGCONT)
     for number in range(50):
-        assert (view.directory / f"s{number}").read_bytes() in (b"a" * 50_000, b"3" * 50_000)
-    eventually(lambda: text_of(view.directory / "file") == "three")
+        # Parts of both states, if the view moves on between two requests; or an error. Never what
+        # was published in between: nobody looked at that.
+        with suppress(OSError):
+            assert set((view.directory / f"s{number}").read_bytes()) <= set(b"a3")
+    eventually(lambda: text_of(view.directory / "file", errno.EIO) == "three")
     eventually(lambda: not (view.directory / "old").exists())
     assert sorted(os.listdir(view.directory)) == sorted(os.listdir(owner.directory))
-    assert (view.directory / "s49").read_bytes() == b"3" * 50_000
+    for number in range(50):
+        assert (view.directory / f"s{number}").read_bytes() == b"3" * 50_000
     eventually(lambda: holds(owner) == 1)
 
 
