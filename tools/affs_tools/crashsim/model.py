@@ -254,6 +254,8 @@ class Model:
         self.handles[name] = self.find(path)
 
     def write_held(self, name: str, offset: int, data: bytes) -> None:
+        if name not in self.handles:
+            raise ModelError("not held")
         self._write(self.objects[self.handles[name]], offset, data)
 
     def let_go(self, name: str) -> None:

@@ -213,6 +213,8 @@ class Session:
         self._handles[name] = self.volume.run(self.namespace.open, self.find(path), os.O_RDWR, ROOT)
 
     def op_write_held(self, name: str, offset: int, data: bytes) -> None:
+        if name not in self._handles:  # holding it was refused
+            raise OSError(errno.EBADF, "not held")
         self.volume.run(self.namespace.write, self._handles[name], offset, data)
 
     def op_let_go(self, name: str) -> None:
