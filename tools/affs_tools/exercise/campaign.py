@@ -28,8 +28,6 @@ from affs_tools.exercise.tree import TreeRun, tree_steps
 __all__ = ["Outcome", "attempt", "campaign", "remove", "shrink"]
 
 STALL_S = 60.0
-TREE_BATCH = 2000
-"""Steps of the tree between two comparisons."""
 
 _fork = multiprocessing.get_context("fork")
 

@@ -50,6 +50,7 @@ class FileRun:
         self._path = ground.directory / "file"
         self._content = bytearray()
         self._identity = 0
+        self._files = 0
         self._kept: dict[str, State] = {}
         self._published = ""
         self._undo: State | None = None
@@ -192,7 +193,8 @@ class FileRun:
         copy = self._path.with_name("copy")
         copy.write_bytes(self._path.read_bytes())
         os.rename(copy, self._path)
-        self._identity += 1
+        self._files += 1
+        self._identity = self._files
         self._do_reopen(step)
 
     # ---- mappings ----

@@ -11,9 +11,9 @@ import errno
 import multiprocessing
 import os
 import random
+import shutil
 import stat
 import tempfile
-import shutil
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
