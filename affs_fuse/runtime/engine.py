@@ -208,8 +208,12 @@ class Engine:
                 failure = error
 
     async def _ripen(self, failure: AffsError) -> None:
-        """A commit that may help; the failure itself where none can be waited for."""
+        """A commit that may help, after what has no name any more gave its room back; the failure
+        itself where no commit can be waited for."""
         try:
+            while self._namespace.removals_pending and not self._volume.read_only:
+                await self._loader.run(self._namespace.remove_step)
+                await trio.lowlevel.checkpoint()
             await self._committer.commit(force=True, patient=False)
         except AffsError as error:
             raise failure if error.code == "engine.held" else error from None
@@ -221,7 +225,9 @@ class Engine:
         if error.code == "volume.numbers_exhausted":
             return True
         return error.code == "volume.no_space" and (
-            self._volume.space.held_blocks > 0 or self._namespace.dirty_bytes > 0
+            self._volume.space.held_blocks > 0
+            or self._namespace.dirty_bytes > 0
+            or self._namespace.removals_pending
         )
 
     async def write(self, handle: int, offset: int, data: bytes) -> int:
