@@ -184,3 +184,20 @@ def write_file(path: PathLike, data: bytes = b"") -> None:
 def read_file(path: PathLike) -> bytes:
     with open(path, "rb") as file:
         return file.read()
+
+
+def settled_blocks_free() -> int:
+    """f_bfree of the working directory's filesystem once nothing is on its way back: what earlier
+    tests removed comes back with the commits after it, so commits are made until four in a row have
+    changed nothing (AfFS holds freed blocks back for three)."""
+    free, unchanged = -1, 0
+    write_file("settling")
+    with opened("settling", os.O_RDWR) as descriptor:
+        for _ in range(200):
+            os.pwrite(descriptor, b"x", 0)
+            os.fsync(descriptor)
+            before, free = free, os.statvfs(".").f_bfree
+            unchanged = unchanged + 1 if free == before else 0
+            if unchanged == 4:
+                return free  # the file stays: its block, given back, would count later
+    raise AssertionError("free space does not come to rest in 200 commits")
