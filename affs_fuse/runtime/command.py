@@ -16,6 +16,7 @@ from typing import Any, Generic, Protocol, TypeVar
 from affs_fuse.auv import Value
 from affs_fuse.clock import Clock
 from affs_fuse.runtime.events import EventBus
+from affs_fuse.runtime.expectation import Basis
 from affs_fuse.runtime.parameters import (
     Flag,
     Parameter,
@@ -108,7 +109,8 @@ class Catalogue(Protocol):
 @dataclass(frozen=True, slots=True)
 class Context:
     """What a command has at hand. runtime_status: counters of sessions, requests and events, for
-    `status`."""
+    `status`. expect: basis of the plan that was confirmed; the engine compares it in the turn of
+    the change."""
 
     engine: EnginePort
     events: EventBus
@@ -117,6 +119,7 @@ class Context:
     reply: Reply
     catalogue: Catalogue
     runtime_status: Callable[[], Plain]
+    expect: Basis = None
 
     @property
     def author(self) -> str:
@@ -130,7 +133,12 @@ class Plan:
     differs later, so does the token, and the plan is stale."""
 
     shown: Plain
-    basis: Value
+    basis: Basis
+
+    @classmethod
+    def made(cls, answer: Plain) -> "Plan":
+        """Of what a dry run of the engine answered."""
+        return cls({key: value for key, value in answer.items() if key != "basis"}, answer["basis"])
 
 
 @dataclass(frozen=True, slots=True)

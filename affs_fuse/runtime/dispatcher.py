@@ -10,7 +10,7 @@ answer. Invariants:
 
 import hashlib
 import logging
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import trio
@@ -21,6 +21,7 @@ from affs_fuse.errors import AffsError, Category
 from affs_fuse.protocol import Answer, Failure, Request, RequestId
 from affs_fuse.runtime.command import Context, Danger, Kind, Plan, Reply, Safety
 from affs_fuse.runtime.events import EventBus
+from affs_fuse.runtime.expectation import plan_stale
 from affs_fuse.runtime.failures import as_affs_error
 from affs_fuse.runtime.grammar import Invocation, write_line
 from affs_fuse.runtime.idempotency import IdempotencyMemory
@@ -194,9 +195,21 @@ class Dispatcher:
                 return {"plan": plan.shown, "token": token, "danger": invocation.danger.word}
             if safety.token != token:
                 raise _unconfirmed(invocation, plan, token)
+            return await self._confirmed(replace(context, expect=plan.basis), invocation)
         if command.kind is Kind.QUERY:
             return await command.run(context, invocation.options)
         return await self._recorded(context, invocation)
+
+    async def _confirmed(self, context: Context, invocation: Invocation) -> Value:
+        """Under the plan that was confirmed, or not at all: what came between gets a new plan."""
+        try:
+            return await self._recorded(context, invocation)
+        except AffsError as error:
+            if error.code != "plan.stale":
+                raise
+        assert invocation.command.plan is not None
+        plan = await invocation.command.plan(context, invocation.options)
+        raise _unconfirmed(invocation, plan, _token(invocation, plan))
 
     async def _recorded(self, context: Context, invocation: Invocation) -> Value:
         try:
@@ -259,13 +272,7 @@ def _unconfirmed(invocation: Invocation, plan: Plan, token: str) -> AffsError:
         ),
     }
     if invocation.safety.token:
-        return AffsError(
-            "plan.stale",
-            Category.CONFLICT,
-            f"the plan of this {name} no longer holds: the volume has changed since",
-            hint="look at the new plan and use its token",
-            details=details,
-        )
+        return plan_stale(name, details)
     return AffsError(
         "plan.unconfirmed",
         Category.CONFLICT,

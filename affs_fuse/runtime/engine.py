@@ -20,24 +20,23 @@ from affs_fuse.core.constants import OBJECT_BITS, TREE_NAMESPACE
 from affs_fuse.core.tree import Tree
 from affs_fuse.errors import AffsError, Category
 from affs_fuse.posix.namespace import Namespace
-from affs_fuse.posix.views import CHECKPOINTS
 from affs_fuse.runtime.committer import Committer, CommitterStatistics
 from affs_fuse.runtime.describe import space_dict, state_dict, uuid_text
 from affs_fuse.runtime.differences import ObjectDiff, Paths, describe
 from affs_fuse.runtime.events import EventBus
+from affs_fuse.runtime.expectation import Basis
 from affs_fuse.runtime.holds import Hold, Holds
 from affs_fuse.runtime.jobs import Jobs
 from affs_fuse.runtime.kernel import KernelPort
 from affs_fuse.runtime.loader import Loader
 from affs_fuse.runtime.ports import Plain
-from affs_fuse.runtime.rollback import Comparison, LiveRollback
+from affs_fuse.runtime.rollback import LiveRollback
+from affs_fuse.runtime.state_verbs import StateVerbs
 from affs_fuse.runtime.viewing import Viewing
 from affs_fuse.runtime.workers import Workers, WorkerStatistics
 from affs_fuse.runtime.writeback import Writeback, WritebackStatistics
 from affs_fuse.volume import verbs
-from affs_fuse.volume.commit import Cut, CutRequest
 from affs_fuse.volume.missing import DataMissing, NodeMissing
-from affs_fuse.volume.states import KeptState
 from affs_fuse.volume.volume import Volume
 
 __all__ = ["Engine", "EngineSettings", "EngineStatistics"]
@@ -54,7 +53,6 @@ RIPENING_COMMITS_MAX = 3
 """Empty commits before "no space" is told: each lets blocks be used that were freed two before."""
 
 HEARTBEAT_S = 4.0
-DELETE_WAIT_S = 2.0
 SLICE_CHANGES = 64
 
 OPERATION_BYTES_MAX = 4096
@@ -116,6 +114,10 @@ class Engine:
         )
         self._rollback = LiveRollback(
             volume, namespace, self._loader, self._committer, self._writeback, kernel
+        )
+        self._state_verbs = StateVerbs(
+            volume, namespace, self._loader, self._committer, events, kernel, self._jobs,
+            self._rollback, self._verbs,
         )
         self._holds = Holds(volume, self._jobs.wake_reclaim)
         self.viewing = Viewing(
@@ -269,49 +271,13 @@ class Engine:
     # ---- verbs ----
 
     async def commit(self, message: str) -> Plain:
-        await self._rollback.fetch_dirty_pages()
-        cut = await self._committer.commit()
-        return {
-            "seq": cut.seq if cut is not None else self._volume.durable_seq,
-            "time_ns": cut.record.time_ns if cut is not None else self._volume.durable_time_ns,
-            "changed": cut is not None,
-        }
+        return await self._state_verbs.commit(message)
 
     async def checkpoint(self, label: str, message: str, author: str) -> Plain:
-        note = verbs.Note(label, message, author)
-        async with self._verbs:
-            verbs.checkpoint_request(self._volume, note)  # refuse before anything is written
-            await self._rollback.fetch_dirty_pages()
-            cut = await self._verb_cut(lambda: verbs.checkpoint_request(self._volume, note))
-        assert cut.kept is not None
-        state = state_dict(self._volume, cut.kept)
-        self._events.publish("checkpoint", state=cut.kept.hex_id, label=label, seq=cut.seq)
-        return state
+        return await self._state_verbs.checkpoint(label, message, author)
 
     async def publish(self, state: str | None, message: str, author: str) -> Plain:
-        volume = self._volume
-        note = verbs.Note("", message, author)
-        async with self._verbs:
-            previous = volume.states.published
-            chosen = volume.states.resolve(state) if state is not None else None
-            verbs.publish_request(volume, note, chosen)
-            if chosen is None:
-                await self._rollback.fetch_dirty_pages()
-            cut = await self._verb_cut(lambda: verbs.publish_request(volume, note, chosen))
-        published = volume.states.published
-        assert published is not None
-        self._events.publish("publish", state=published.hex_id, seq=cut.seq)
-        return {
-            **state_dict(volume, published),
-            "previous": previous.hex_id if previous is not None else None,
-        }
-
-    async def _verb_cut(self, prepare: Callable[[], CutRequest]) -> Cut:
-        """From here on the verb is done, also when nobody waits for it any more."""
-        with trio.CancelScope(shield=True):
-            cut = await self._committer.commit(prepare)
-        assert cut is not None
-        return cut
+        return await self._state_verbs.publish(state, message, author)
 
     async def rollback(
         self,
@@ -322,113 +288,23 @@ class Engine:
         dry_run: bool = False,
         force: bool = False,
         author: str = "",
+        expect: Basis = None,
     ) -> Plain:
-        volume = self._volume
-        async with self._verbs:
-            target = verbs.rollback_target(volume, state, undo=undo)
-            if not dry_run:
-                volume.check_writable()
-            if not volume.read_only:
-                await self._rollback.fetch_dirty_pages()
-                await self._committer.commit()
-            async with self._rollback.compare(target) as comparison:
-                if dry_run:
-                    return await self._rollback_plan(comparison)
-                outcome = await self._rollback.run(
-                    comparison, author=author, discard=discard, force=force
-                )
-        self._jobs.wake_clean(switched=True)
-        self._jobs.wake_reclaim()
-        abandoned = outcome.abandoned
-        kept = abandoned is not None and abandoned.listed
-        answer: Plain = {
-            "target": state_dict(volume, target),
-            "abandoned": state_dict(volume, abandoned) if abandoned and kept else None,
-            "seq": outcome.seq,
-            **outcome.counts._asdict(),
-            "stale_handles": outcome.stale_handles,
-        }
-        self._events.publish(
-            "rollback", target=target.hex_id, seq=outcome.seq,
-            abandoned=abandoned.hex_id if abandoned and kept else None, **outcome.counts._asdict(),
+        return await self._state_verbs.rollback(
+            state, undo=undo, discard=discard, dry_run=dry_run, force=force, author=author,
+            expect=expect,
         )
-        await self._expire()
-        return answer
 
-    async def _rollback_plan(self, comparison: Comparison) -> Plain:
-        a, b = Paths(comparison.base), Paths(comparison.goal)
-        changes: list[Plain] = []
-        for change in comparison.first:
-            changes += await self._loader.run(describe, change, a, b)
-        opened = []
-        for number in self._namespace.open_objects():
-            if number not in comparison.delta.objects:
-                continue
-            place = await self._loader.run(a.first_place, number)
-            if place is not None:
-                path = await self._loader.run(a.of_place, place)
-                handles = self._namespace.handle_count(number)
-                opened.append({"path": "/" + path.decode("utf-8", "replace"), "handles": handles})
-        below = await self._rollback.mounts_below(comparison)
-        return {
-            "target": state_dict(self._volume, comparison.target),
-            "seq": self._volume.last.root.birth,
-            **comparison.counts._asdict(),
-            "bytes": comparison.grown_bytes,
-            "changes": changes[:100],
-            "open_files": opened,
-            "mounts_below": [path.decode("utf-8", "replace") for path in below],
-        }
-
-    async def _expire(self) -> None:
-        """Let go of automatic states that retention does not keep."""
-        volume = self._volume
-        expired = verbs.expired_automatic(volume, volume.clock.now_ns())
-        for state in expired:
-            verbs.delete(volume, state)
-        if expired:
-            await self._hide(expired)
-            self._jobs.wake_reclaim()
-
-    async def _hide(self, deleted: list[KeptState]) -> None:
-        """Let the kernel forget the views of deleted states: what it remembers, holds them."""
-        names = [state.hex_id.encode() for state in deleted]
-        await self._kernel.invalidate_entries([(CHECKPOINTS, name) for name in names])
-
-    async def delete_state(self, state: str) -> Plain:
-        volume = self._volume
-        async with self._verbs:
-            chosen = volume.states.resolve(state)
-            volume.check_writable()
-            before = state_dict(volume, chosen)
-            waits_for = verbs.delete(volume, chosen)
-            volume.note_change()
-            await self._verb_cut(CutRequest)
-        self._events.publish("delete", state=chosen.hex_id, label=chosen.label)
-        await self._hide([chosen])
-        self._jobs.wake_reclaim()
-        freed = None
-        if not waits_for:
-            freed = await self._jobs.freed_by(chosen.number, DELETE_WAIT_S)
-        return {
-            "state": before,
-            "freed_bytes": freed,
-            "waits_for": [other.hex_id for other in waits_for],
-        }
+    async def delete_state(
+        self, state: str, *, dry_run: bool = False, expect: Basis = None
+    ) -> Plain:
+        return await self._state_verbs.delete_state(state, dry_run=dry_run, expect=expect)
 
     async def pin(self, state: str) -> Plain:
-        return await self._pin(state, verbs.pin)
+        return await self._state_verbs.change_pins(state, verbs.pin)
 
     async def unpin(self, state: str) -> Plain:
-        return await self._pin(state, verbs.unpin)
-
-    async def _pin(self, state: str, change: Callable[[Volume, KeptState], KeptState]) -> Plain:
-        volume = self._volume
-        async with self._verbs:
-            changed = change(volume, volume.states.resolve(state))
-            await self._verb_cut(CutRequest)
-        self._events.publish("pin", state=changed.hex_id, pins=changed.pins)
-        return state_dict(volume, changed)
+        return await self._state_verbs.change_pins(state, verbs.unpin)
 
     async def hold(self, state: str, lease_s: int) -> Plain:
         return self._hold_dict(self._holds.take(self._volume.states.resolve(state), lease_s))

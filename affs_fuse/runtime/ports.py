@@ -21,6 +21,8 @@ renamed, what (list of "data", "meta", "xattr"), bytes (growth, negative when it
 from collections.abc import AsyncGenerator
 from typing import Any, Protocol
 
+from affs_fuse.runtime.expectation import Basis
+
 __all__ = ["EnginePort", "Plain"]
 
 Plain = dict[str, Any]
@@ -74,23 +76,31 @@ class EnginePort(Protocol):
         dry_run: bool = False,
         force: bool = False,
         author: str = "",
+        expect: Basis = None,
     ) -> Plain:
         """The working state becomes the target (None: the published one; undo: what the last
         rollback abandoned). Done: target (state dict), abandoned (state dict of what was kept, or
-        None), seq, added, removed, changed, renamed (counts), stale_handles (count).
+        None), seq, added, removed, changed, renamed (counts of what differs between the state that
+        was left, as it was sealed, and the target), stale_handles (count).
         Dry run, nothing changed: target, seq (of the working state that the plan is made on; it
         moves with every change of the namespace), the same counts, bytes, changes (first changes,
         at most 100 change dicts, as they would happen), open_files (list of {path, handles}),
-        mounts_below (list of paths)."""
+        mounts_below (list of paths), basis.
+        expect: the basis of a dry run. Unless the state that is left is exactly that one's, nothing
+        happens (conflict: plan.stale); it is compared in the turn of the switch."""
 
     def diff(self, a: str | None, b: str | None, limit: int | None) -> AsyncGenerator[Plain, None]:
         """Change dicts from a to b, at most `limit`. a, b: as `resolve_state` takes, or `working`;
         None means `published` for a (the empty tree when nothing is) and `working` for b. The
         caller closes the generator (`contextlib.aclosing`); states are held no longer than that."""
 
-    async def delete_state(self, state: str) -> Plain:
-        """state (its dict as it was), freed_bytes (now or soon; None while not known), waits_for
-        (list of ids of states that keep its blocks). conflict: state.pinned, state.published."""
+    async def delete_state(
+        self, state: str, *, dry_run: bool = False, expect: Basis = None
+    ) -> Plain:
+        """Done: state (its dict as it was), freed_bytes (now or soon; None while not known),
+        waits_for (list of ids of states that keep its blocks). Dry run, nothing changed: state,
+        descendants (list of ids), basis. conflict: state.pinned, state.published; plan.stale, if
+        expect is no longer the basis."""
 
     async def pin(self, state: str) -> Plain:
         """One pin more. The state dict."""

@@ -9,6 +9,7 @@ that cut is compared in the switch's own turn. Invariants:
 """
 
 import itertools
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -29,6 +30,7 @@ from affs_fuse.runtime.differences import (
     Place,
     Presence,
 )
+from affs_fuse.runtime.expectation import plan_stale
 from affs_fuse.runtime.kernel import KernelPort
 from affs_fuse.runtime.loader import Loader
 from affs_fuse.runtime.writeback import Writeback
@@ -38,6 +40,8 @@ from affs_fuse.volume.states import KeptState
 from affs_fuse.volume.volume import Volume
 
 __all__ = ["Comparison", "Delta", "LiveRollback", "Outcome", "tell_kernel"]
+
+_log = logging.getLogger("affs.engine")
 
 CHANGES_SHOWN_MAX = 100
 
@@ -123,9 +127,11 @@ def _rebase(
 @dataclass(slots=True, eq=False)
 class Comparison:
     """The newest cut and a target, compared. base, goal: their trees, held while this is in use.
+    base_seq: of the commit that wrote the base's root; it moves with every change of the namespace.
     first: the first changes, at most CHANGES_SHOWN_MAX."""
 
     target: KeptState
+    base_seq: int
     base: Tree
     goal: Tree
     delta: Delta = field(default_factory=Delta)
@@ -143,7 +149,8 @@ class Comparison:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """abandoned: what was kept of the state that was left, if anything. seq: of the commit."""
+    """abandoned: what was kept of the state that was left, if anything. seq: of the commit.
+    counts: from the state that was left, as it was when writes stopped going there."""
 
     abandoned: KeptState | None
     seq: int
@@ -184,7 +191,7 @@ class LiveRollback:
         base = Tree(volume.cache, TREE_NAMESPACE, volume.last.root, writable=False)
         goal = volume.open_state(target)
         try:
-            found = Comparison(target, base, goal)
+            found = Comparison(target, volume.last.root.birth, base, goal)
             await self._loader.each(ObjectDiff(base, goal), found.add)
             yield found
         finally:
@@ -204,27 +211,57 @@ class LiveRollback:
         return found
 
     async def run(
-        self, comparison: Comparison, *, author: str, discard: bool, force: bool
+        self,
+        comparison: Comparison,
+        *,
+        author: str,
+        discard: bool,
+        force: bool,
+        exactly: bool = False,
     ) -> Outcome:
-        """Steps (b) to (f). Errors: state.mounts_below, with nothing changed; volume.*"""
+        """Steps (b) to (f). exactly: only if the comparison still says all that is left. Errors:
+        state.mounts_below and plan.stale, with nothing changed; volume.*"""
         below = await self.mounts_below(comparison)
         if below and not force:
             raise _mounts_below(below)
         # Nothing yields between the end of this comparison and the switch.
-        delta = await self._loader.run(self._delta_now, comparison)
+        delta = await self._loader.run(self._delta_now, comparison, exactly=exactly)
         with trio.CancelScope(shield=True), self._writeback.release():
             lost = delta.lost()
             stale = sum(self._namespace.handle_count(number) for number in lost)
+            ancestor = self._volume.states.get(self._volume.working.ancestor)
             seal = await self._switch(comparison.target, delta, author, discard=discard)
             await tell_kernel(self._kernel, self._loader, self._volume.working.tree, delta)
             await self._committer.commit(force=True)
-        cut = seal.cut
-        assert cut is not None, "a commit after the rollback sealed what was abandoned"
-        return Outcome(cut.sealed, cut.seq, comparison.counts, stale)
+            cut = seal.cut
+            assert cut is not None, "a commit after the rollback sealed what was abandoned"
+            left = cut.sealed or ancestor
+            assert left is not None, "what is not kept is as the state that it came from"
+            counts = await self._counts(comparison, left)
+        return Outcome(cut.sealed, cut.seq, counts, stale)
 
-    def _delta_now(self, comparison: Comparison) -> Delta:
-        """From the working state of this moment to the target. Raises NodeMissing."""
+    async def _counts(self, comparison: Comparison, left: KeptState) -> Counts:
+        """Of everything that differs between what was left and the target: what changed after the
+        comparison, and until diverting ended, counts too. left: has the root of what was left."""
+        if left.root == comparison.base.root:
+            return comparison.counts
+        tree = self._volume.open_state(left)
+        again = Comparison(comparison.target, left.seq, tree, comparison.goal)
+        try:
+            await self._loader.each(ObjectDiff(tree, comparison.goal), again.add)
+        except AffsError as error:  # the rollback is done, and says so
+            _log.warning("counting what a rollback changed failed: %s", error.message)
+            return comparison.counts
+        finally:
+            tree.close()
+        return again.counts
+
+    def _delta_now(self, comparison: Comparison, *, exactly: bool) -> Delta:
+        """From the working state of this moment to the target. Raises NodeMissing. Errors:
+        plan.stale."""
         self._namespace.flush_all()
+        if exactly and self._volume.working.tree.root != comparison.base.root:
+            raise plan_stale("rollback")
         later = Delta()
         for change in ObjectDiff(comparison.base, self._volume.working.tree):
             later.add(change)

@@ -31,7 +31,7 @@ from affs_fuse.volume.commit import CutRequest, Keep, free_dropped
 from affs_fuse.volume.states import KeptState
 from affs_fuse.volume.volume import Volume
 
-__all__ = ["ReclaimJob", "doom", "extents_of", "next_job", "waiting_for"]
+__all__ = ["ReclaimJob", "check_deletable", "doom", "extents_of", "next_job", "waiting_for"]
 
 EVENTS_PER_STEP = 2000
 """Differences looked at in one step: a few milliseconds."""
@@ -40,10 +40,8 @@ BlockRun = tuple[int, int, int]
 """(logical address, blocks, birth)."""
 
 
-def doom(volume: Volume, state: KeptState) -> KeptState:
-    """Mark a state as deleted: it disappears from every list at once. Errors: state.published,
-    state.pinned.
-    """
+def check_deletable(volume: Volume, state: KeptState) -> None:
+    """Errors: state.published, state.pinned."""
     published = volume.states.published
     if published is not None and published.number == state.number:
         raise AffsError(
@@ -59,6 +57,12 @@ def doom(volume: Volume, state: KeptState) -> KeptState:
             f"state {state.name} is pinned ({state.pins})",
             hint="affsctl unpin releases it",
         )
+
+
+def doom(volume: Volume, state: KeptState) -> KeptState:
+    """Mark a state as deleted: it disappears from every list at once. Errors: as
+    check_deletable."""
+    check_deletable(volume, state)
     doomed = replace(state, flags=state.flags | STATE_DOOMED)
     volume.states.put(doomed)
     return doomed

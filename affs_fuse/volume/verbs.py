@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from affs_fuse.core.constants import POINTER_PUBLISHED, POINTER_UNDO, STATE_AUTOMATIC, STATE_DOOMED
 from affs_fuse.errors import AffsError, Category
 from affs_fuse.volume.commit import Cut, CutRequest, Keep
-from affs_fuse.volume.reclaim import doom, next_job, waiting_for
+from affs_fuse.volume.reclaim import check_deletable, doom, next_job, waiting_for
 from affs_fuse.volume.states import (
     AUTHOR_BYTES_MAX,
     MESSAGE_BYTES_MAX,
@@ -25,6 +25,7 @@ __all__ = [
     "AUTOMATIC_AGE_NS_MAX",
     "AUTOMATIC_KEPT",
     "Note",
+    "check_deletable",
     "checkpoint_request",
     "delete",
     "expired_automatic",

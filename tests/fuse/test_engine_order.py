@@ -198,6 +198,75 @@ async def test_writes_during_the_command_count_as_before_it() -> None:
         assert await made.read(handle, 4096, 4) == b"late"
 
 
+async def test_a_rollback_is_held_to_its_plan_in_the_turn_of_the_switch() -> None:
+    async with bench() as made:
+        await made.make(b"file", b"target")
+        await made.engine.publish(None, "", "")
+        await made.make(b"planned")
+        plan = await made.engine.rollback(None, dry_run=True)
+        await made.make(b"not planned")
+        with pytest.raises(AffsError) as stale:
+            await made.engine.rollback(None, expect=plan["basis"])
+        assert stale.value.code == "plan.stale"
+        plan = await made.engine.rollback(None, dry_run=True)
+        assert plan["removed"] == 2
+        mount_points = made.kernel.mount_points
+
+        def change_late() -> list[bytes]:
+            # Asked for after the comparison, the last thing before the turn of the switch.
+            made.namespace.mkdir(1, b"late", 0o755, ROOT)
+            return mount_points()
+
+        made.kernel.mount_points = change_late  # type: ignore[method-assign]
+        with pytest.raises(AffsError) as stale:
+            await made.engine.rollback(None, expect=plan["basis"])
+        assert stale.value.code == "plan.stale"
+        assert made.namespace.lookup(1, b"late").number
+        made.kernel.mount_points = mount_points  # type: ignore[method-assign]
+        plan = await made.engine.rollback(None, dry_run=True)
+        answer = await made.engine.rollback(None, expect=plan["basis"])
+        assert answer["removed"] == plan["removed"] == 3
+
+
+async def test_a_rollback_counts_what_changed_until_the_state_was_left() -> None:
+    async with bench() as made:
+        number = await made.make(b"file", b"target" * 1000)
+        await made.make(b"other", b"content" * 1000)
+        await made.engine.publish(None, "", "")
+        handle = made.namespace.open(number, os.O_RDWR, ROOT)
+        # One file differs when the rollback compares; "other" goes after that.
+        await made.engine.write(handle, 0, b"first")
+        mount_points = made.kernel.mount_points
+
+        def change_late() -> list[bytes]:
+            made.namespace.unlink(1, b"other")
+            made.namespace.mkdir(1, b"late", 0o755, ROOT)
+            return mount_points()
+
+        made.kernel.mount_points = change_late  # type: ignore[method-assign]
+        answer = await made.engine.rollback(None)
+        counts = {kind: answer[kind] for kind in ("added", "removed", "changed", "renamed")}
+        assert counts == {"added": 1, "removed": 1, "changed": 1, "renamed": 0}
+        differences = made.engine.diff(answer["abandoned"]["id"], "published", None)
+        assert sorted([one["kind"] async for one in differences]) == ["added", "changed", "removed"]
+
+
+async def test_a_deletion_is_held_to_its_plan() -> None:
+    async with bench() as made:
+        await made.make(b"file", b"target")
+        await made.engine.checkpoint("one", "", "")
+        plan = await made.engine.delete_state("one", dry_run=True)
+        await made.engine.checkpoint("two", "", "")
+        with pytest.raises(AffsError) as stale:
+            await made.engine.delete_state("one", expect=plan["basis"])
+        assert stale.value.code == "plan.stale", "another state descends from it now"
+        assert [state["label"] for state in await made.engine.states()] == ["one", "two"]
+        plan = await made.engine.delete_state("one", dry_run=True)
+        assert len(plan["descendants"]) == 1
+        await made.engine.delete_state("one", expect=plan["basis"])
+        assert [state["label"] for state in await made.engine.states()] == ["two"]
+
+
 async def test_no_cut_while_writes_are_diverted_and_operations_go_on() -> None:
     async with bench() as made:
         await made.make(b"file", b"target")

@@ -4,7 +4,7 @@ It keeps the promises of ports.py that tests of the command surface can see; wha
 tested on the real engine.
 """
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from typing import Any
 
 import trio
@@ -16,6 +16,7 @@ from affs_fuse.protocol import Answer, Failure, Request
 from affs_fuse.runtime.commands import COMMANDS
 from affs_fuse.runtime.dispatcher import Dispatcher
 from affs_fuse.runtime.events import EventBus
+from affs_fuse.runtime.expectation import Basis, demand
 from affs_fuse.runtime.policy import Identity, Policy
 from affs_fuse.runtime.registry import Registry
 from affs_fuse.runtime.session import Session, Sessions
@@ -41,7 +42,7 @@ class Ticking:
 
 class FakeEngine:
     """files: the working state, path to content. gate: when it is there, verbs wait for it before
-    they act."""
+    they act. meanwhile: called by each verb, with its name, before it acts."""
 
     def __init__(self) -> None:
         self.files: dict[str, bytes] = {}
@@ -54,10 +55,12 @@ class FakeEngine:
         self.holds: dict[str, dict[str, Any]] = {}
         self.calls: list[str] = []
         self.gate: trio.Event | None = None
+        self.meanwhile: Callable[[str], None] = lambda name: None
         self.failure: Exception | None = None
 
     async def _verb(self, name: str) -> None:
         self.calls.append(name)
+        self.meanwhile(name)
         if self.gate is not None:
             await self.gate.wait()
         if self.failure is not None:
@@ -186,6 +189,7 @@ class FakeEngine:
         dry_run: bool = False,
         force: bool = False,
         author: str = "",
+        expect: Basis = None,
     ) -> dict[str, Any]:
         await self._verb("plan" if dry_run else "rollback")
         if undo:
@@ -200,10 +204,12 @@ class FakeEngine:
             "changed": sum(there[k] != v for k, v in self.files.items() if k in there),
             "renamed": 0,
         }
+        seq = self.seq if self.files == self.clean_files else self.seq + 1
+        basis: Basis = [seq, target["id"]]
         if dry_run:
-            seq = self.seq if self.files == self.clean_files else self.seq + 1
             shown = {"target": target, "seq": seq, **counts, "bytes": 0, "changes": []}
-            return {**shown, "open_files": [], "mounts_below": []}
+            return {**shown, "open_files": [], "mounts_below": [], "basis": basis}
+        demand(expect, basis, "rollback")
         aside = None
         if not discard and any(counts.values()):
             aside = self._keep("", "put aside by a rollback", author, ["automatic"])
@@ -237,9 +243,19 @@ class FakeEngine:
             return {}
         return self.contents[(await self.resolve_state(text))["id"]]
 
-    async def delete_state(self, state: str) -> dict[str, Any]:
-        await self._verb("delete")
+    async def delete_state(
+        self, state: str, *, dry_run: bool = False, expect: Basis = None
+    ) -> dict[str, Any]:
+        await self._verb("plan" if dry_run else "delete")
         found = await self.resolve_state(state)
+        for refusal in ("published", "pinned"):
+            if found["published" if refusal == "published" else "pins"]:
+                raise AffsError(f"state.{refusal}", Category.CONFLICT, f"it is {refusal}")
+        children = [other["id"] for other in self.kept if other["parent"] == found["id"]]
+        basis: Basis = [found["id"], found["label"], list(children)]
+        if dry_run:
+            return {"state": found, "descendants": children, "basis": basis}
+        demand(expect, basis, "delete")
         self.kept.remove(found)
         return {"state": found, "freed_bytes": found["bytes"], "waits_for": []}
 

@@ -125,6 +125,25 @@ async def test_a_stale_token(desk: Desk) -> None:
     assert desk.runtime.engine.files["/a"] == b"one"
 
 
+async def test_what_changes_after_the_token_was_checked_makes_it_stale(desk: Desk) -> None:
+    engine = desk.runtime.engine
+    await desk.ok("publish")
+    token = (await desk.ok("rollback --discard --dry-run"))["token"]
+
+    def write(verb: str) -> None:
+        if verb == "rollback":
+            engine.files["/late"] = b"not in the plan"
+
+    engine.meanwhile = write
+    error = await desk.error(f"rollback --discard --token {token}")
+    assert (error["code"], error["category"]) == ("plan.stale", "conflict")
+    assert error["details"]["plan"]["removed"] == 1, "the new plan comes with the refusal"
+    assert engine.files["/late"] == b"not in the plan"
+    assert engine.log[-1]["error"] == "plan.stale"
+    await desk.ok(f"rollback --discard --token {error['details']['token']}")
+    assert "/late" not in engine.files
+
+
 async def test_a_token_holds_for_its_own_arguments(desk: Desk) -> None:
     await desk.ok("checkpoint -l one")
     await desk.ok("checkpoint -l two")

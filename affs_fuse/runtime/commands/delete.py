@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 from affs_fuse.auv import Value
-from affs_fuse.errors import AffsError, Category
 from affs_fuse.runtime.command import Command, Context, Danger, Example, Kind, Plan
 from affs_fuse.runtime.parameters import StateReference, argument
 from affs_fuse.runtime.policy import Role
@@ -18,32 +17,11 @@ class Options:
 
 
 async def _run(context: Context, options: Options) -> Value:
-    return await context.engine.delete_state(options.state)
+    return await context.engine.delete_state(options.state, expect=context.expect)
 
 
 async def _plan(context: Context, options: Options) -> Plan:
-    state = await context.engine.resolve_state(options.state)
-    if state["published"]:
-        raise AffsError(
-            "state.published",
-            Category.CONFLICT,
-            f"{options.state} is the published state",
-            hint="publish another one first",
-        )
-    if state["pins"]:
-        raise AffsError(
-            "state.pinned",
-            Category.CONFLICT,
-            f"{options.state} is pinned ({state['pins']} times)",
-            hint=f"unpin {options.state}",
-        )
-    children = [
-        other["id"]
-        for other in await context.engine.states(include_hidden=True)
-        if other["parent"] == state["id"]
-    ]
-    shown = {"state": state, "descendants": children}
-    return Plan(shown, [state["id"], state["label"], sorted(children)])
+    return Plan.made(await context.engine.delete_state(options.state, dry_run=True))
 
 
 DELETE = Command(

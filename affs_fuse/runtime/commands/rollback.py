@@ -45,6 +45,7 @@ async def _rollback(context: Context, options: Options, dry_run: bool) -> Plain:
         dry_run=dry_run,
         force=options.force,
         author=context.author,
+        expect=None if dry_run else context.expect,
     )
 
 
@@ -53,8 +54,7 @@ async def _run(context: Context, options: Options) -> Value:
 
 
 async def _plan(context: Context, options: Options) -> Plan:
-    shown = await _rollback(context, options, dry_run=True)
-    return Plan(shown, [shown["seq"], shown["target"]["id"]])
+    return Plan.made(await _rollback(context, options, dry_run=True))
 
 
 ROLLBACK = Command(
