@@ -226,19 +226,25 @@ class LiveRollback:
             raise _mounts_below(below)
         # Nothing yields between the end of this comparison and the switch.
         delta = await self._loader.run(self._delta_now, comparison, exactly=exactly)
-        with trio.CancelScope(shield=True), self._writeback.release():
+        with trio.CancelScope(shield=True):
+            return await self._switch_and_seal(comparison, delta, author, discard=discard)
+        raise AssertionError("a shielded scope is not cancelled")
+
+    async def _switch_and_seal(
+        self, comparison: Comparison, delta: Delta, author: str, *, discard: bool
+    ) -> Outcome:
+        with self._writeback.release():
             lost = delta.lost()
             stale = sum(self._namespace.handle_count(number) for number in lost)
             ancestor = self._volume.states.get(self._volume.working.ancestor)
             seal = await self._switch(comparison.target, delta, author, discard=discard)
             await tell_kernel(self._kernel, self._loader, self._volume.working.tree, delta)
             await self._committer.commit(force=True)
-            cut = seal.cut
-            assert cut is not None, "a commit after the rollback sealed what was abandoned"
-            left = cut.sealed or ancestor
-            assert left is not None, "what is not kept is as the state that it came from"
-            counts = await self._counts(comparison, left)
-        return Outcome(cut.sealed, cut.seq, counts, stale)
+        cut = seal.cut
+        assert cut is not None, "a commit after the rollback sealed what was abandoned"
+        left = cut.sealed or ancestor
+        assert left is not None, "what is not kept is as the state that it came from"
+        return Outcome(cut.sealed, cut.seq, await self._counts(comparison, left), stale)
 
     async def _counts(self, comparison: Comparison, left: KeptState) -> Counts:
         """Of everything that differs between what was left and the target: what changed after the
