@@ -15,10 +15,9 @@ from typing import Any, ParamSpec, TypeVar
 
 import trio
 
-from affs_fuse.auv import AuvError, decode, encode
 from affs_fuse.core.constants import OBJECT_BITS, TREE_NAMESPACE
 from affs_fuse.core.tree import Tree
-from affs_fuse.errors import AffsError, Category
+from affs_fuse.errors import AffsError
 from affs_fuse.posix.namespace import Namespace
 from affs_fuse.runtime.committer import Committer, CommitterStatistics
 from affs_fuse.runtime.describe import space_dict, state_dict, uuid_text
@@ -29,10 +28,12 @@ from affs_fuse.runtime.holds import Hold, Holds
 from affs_fuse.runtime.jobs import Jobs
 from affs_fuse.runtime.kernel import KernelPort
 from affs_fuse.runtime.loader import Loader
+from affs_fuse.runtime.operation_entries import append_entry, newest_entries
 from affs_fuse.runtime.ports import Plain
 from affs_fuse.runtime.rollback import LiveRollback
 from affs_fuse.runtime.state_verbs import StateVerbs
 from affs_fuse.runtime.viewing import Viewing
+from affs_fuse.runtime.volume_settings import VolumeSettings
 from affs_fuse.runtime.workers import Workers, WorkerStatistics
 from affs_fuse.runtime.writeback import Writeback, WritebackStatistics
 from affs_fuse.volume import verbs
@@ -54,9 +55,6 @@ RIPENING_COMMITS_MAX = 3
 
 HEARTBEAT_S = 4.0
 SLICE_CHANGES = 64
-
-OPERATION_BYTES_MAX = 4096
-"""Of an entry of the operation log: an item holds 4352."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +118,7 @@ class Engine:
             self._rollback, self._verbs,
         )
         self._holds = Holds(volume, self._jobs.wake_reclaim)
+        self.settings = VolumeSettings(volume, self._committer, events)
         self.viewing = Viewing(
             volume, namespace, self._loader, kernel, following=settings.following
         )
@@ -427,29 +426,10 @@ class Engine:
     # ---- operation log ----
 
     async def operations(self, limit: int) -> list[Plain]:
-        found = []
-        for number, payload in reversed(self._volume.operations(limit)):
-            try:
-                entry = decode(payload)
-            except AuvError as error:
-                _log.warning("entry %d of the operation log cannot be read: %s", number, error)
-                continue
-            if isinstance(entry, dict):
-                found.append({**entry, "number": number})
-        return found
+        return newest_entries(self._volume, limit)
 
     async def record_operation(self, entry: Plain) -> None:
-        kept = {**entry, "seq": self._volume.durable_seq}
-        payload = encode(kept)
-        if len(payload) > OPERATION_BYTES_MAX:
-            line = str(kept.get("line", ""))[:256]
-            payload = encode({**kept, "line": line, "result": {}})
-        if len(payload) > OPERATION_BYTES_MAX:
-            raise AffsError(
-                "engine.operation_too_long", Category.INVALID,
-                f"an operation log entry of {len(payload)} bytes",
-            )
-        self._volume.append_operation(payload)
+        append_entry(self._volume, entry)
 
     # ---- the end ----
 

@@ -28,6 +28,7 @@ EVENT_KINDS = {
     "rollback": "the working state was replaced",
     "delete": "a kept state was deleted",
     "pin": "a state was pinned or unpinned",
+    "settings": "a setting of the volume changed",
     "corruption": "a checksum did not match",
     "degraded": "a backend failed or came back",
     "space": "space runs low, or there is room again",

@@ -18,20 +18,51 @@ renamed, what (list of "data", "meta", "xattr"), bytes (growth, negative when it
 ("file" | "directory" | "symlink" | "other").
 """
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from typing import Any, Protocol
 
+from affs_fuse.auv import Value
 from affs_fuse.runtime.expectation import Basis
+from affs_fuse.volume.settings import SettingKind
 
-__all__ = ["EnginePort", "Plain"]
+__all__ = ["EnginePort", "Plain", "SettingKey", "SettingsPort"]
 
 Plain = dict[str, Any]
 """An object of plain values, keyed as the docstring of the call that gives it says."""
+
+SettingKey = tuple[SettingKind, int]
+"""Kind and number of a setting."""
+
+
+class SettingsPort(Protocol):
+    """Settings of the volume: small values that no rollback touches (DiskLayout.md, "System
+    tree"). Reading waits for nothing. A change is durable when its call returns, or had no effect.
+
+    corrupt: setting.damaged, where a value is read. Of changes: invalid: setting.value,
+    setting.too_long; busy: setting.too_many; volume.*, device.*."""
+
+    def get(self, kind: SettingKind, number: int) -> Value:
+        """The value, None where there is none."""
+
+    def items(self, kind: SettingKind) -> list[tuple[int, Value]]:
+        """Numbers and values of a kind, by rising number."""
+
+    async def put(self, kind: SettingKind, number: int | None, value: Value) -> int:
+        """Sets it; without a number, under the next one that is free. The number."""
+
+    async def delete(self, kind: SettingKind, number: int) -> bool:
+        """Whether there was one."""
+
+    async def change(self, changes: Mapping[SettingKey, Value]) -> None:
+        """All of them at once; the value None deletes."""
 
 
 class EnginePort(Protocol):
     """The engine as seen by commands/. Every key below is there unless it is said to be
     optional."""
+
+    @property
+    def settings(self) -> SettingsPort: ...
 
     async def status(self) -> Plain:
         """uuid, label, backends (list of paths), mount (path or ""; these two as

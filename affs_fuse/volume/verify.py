@@ -10,9 +10,12 @@ every block of file data against its checksum as well. The check has its own way
 from collections.abc import Callable
 from itertools import pairwise
 
+from affs_fuse.auv import AuvError, decode
 from affs_fuse.core.codec import Commit, Owner, Pointer, State, StatePointer, Superblock
 from affs_fuse.core.constants import (
     BLOCK_SIZE,
+    ITEM_OPERATION,
+    ITEM_POLICY,
     ITEM_STATE,
     ITEM_STATE_POINTER,
     NODE_BLOCKS,
@@ -216,8 +219,7 @@ class _CommitCheck:
         record = self._record
         self._space.check_table()
         states, pointers = self._read_states()
-        for _ in self._nodes.items(record.system_root, ""):
-            self._report.items += 1
+        self._check_system()
         self._check_states(states, pointers)
         namespaces = NamespaceCheck(
             self._device,
@@ -233,6 +235,22 @@ class _CommitCheck:
         complete = self._nodes.damage_count == 0
         self._space.check_bitmaps(namespaces.reached, complete=complete)
         self._space.check_system_nodes(self._system_nodes)
+
+    def _check_system(self) -> None:
+        """What the system tree holds is values."""
+        names = {ITEM_OPERATION: "operation", ITEM_POLICY: "setting"}
+        for (number, kind, offset), payload in self._nodes.items(self._record.system_root, ""):
+            self._report.items += 1
+            if kind not in names:
+                continue
+            try:
+                decode(payload)
+            except AuvError as error:
+                self._report.error(
+                    "verify.system_value",
+                    f"{names[kind]} {number}:{offset} of the system tree is no value:"
+                    f" {error.message}",
+                )
 
     def _read_states(self) -> tuple[dict[int, KeptState], dict[int, StatePointer]]:
         states: dict[int, KeptState] = {}

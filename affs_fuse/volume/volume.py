@@ -38,6 +38,7 @@ from affs_fuse.volume.missing import BlockRead, DataMissing
 from affs_fuse.volume.opening import OpenOptions, Parts, open_parts
 from affs_fuse.volume.operation_log import OperationLog
 from affs_fuse.volume.reserve import ReservePolicy, RoomKind
+from affs_fuse.volume.settings import Settings
 from affs_fuse.volume.states import KeptState, StateTable
 from affs_fuse.volume.statistics import StatFs, Statistics
 from affs_fuse.volume.working import WorkingState
@@ -91,6 +92,7 @@ class Volume:
         self._changed_outside = False
         self._roots_cut = self._roots_now()
         self._log = OperationLog(parts.trees.system)
+        self.settings = Settings(parts.trees.system)
         self._flush: Callable[[], None] = _nothing
         self._claimed = False
 
@@ -136,6 +138,7 @@ class Volume:
         self._data = DataStore(parts.device, parts.space)
         self._policy = ReservePolicy(parts.space)
         self._log = OperationLog(parts.trees.system)
+        self.settings = Settings(parts.trees.system)
         self._roots_cut = self._roots_now()
 
     @property

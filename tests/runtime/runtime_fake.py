@@ -53,6 +53,7 @@ class FakeEngine:
         self.clean_files: dict[str, bytes] = {}
         self.aside: str | None = None
         self.holds: dict[str, dict[str, Any]] = {}
+        self.settings = FakeSettings()
         self.calls: list[str] = []
         self.gate: trio.Event | None = None
         self.meanwhile: Callable[[str], None] = lambda name: None
@@ -301,6 +302,38 @@ class FakeEngine:
 
     async def record_operation(self, entry: dict[str, Any]) -> None:
         self.log.append({**entry, "number": len(self.log) + 1, "seq": self.seq})
+
+
+class FakeSettings:
+    """Settings in a dict."""
+
+    def __init__(self) -> None:
+        self.kept: dict[tuple[int, int], Any] = {}
+
+    def get(self, kind: int, number: int) -> Any:
+        return self.kept.get((kind, number))
+
+    def items(self, kind: int) -> list[tuple[int, Any]]:
+        kept = sorted(self.kept.items())
+        return [(number, value) for (one, number), value in kept if one == kind]
+
+    async def put(self, kind: int, number: int | None, value: Any) -> int:
+        if number is None:
+            number = max((known for known, _ in self.items(kind)), default=0) + 1
+        await self.change({(kind, number): value})
+        return number
+
+    async def delete(self, kind: int, number: int) -> bool:
+        found = (kind, number) in self.kept
+        await self.change({(kind, number): None})
+        return found
+
+    async def change(self, changes: dict[tuple[int, int], Any]) -> None:
+        await trio.lowlevel.checkpoint()
+        for key, value in changes.items():
+            self.kept[key] = value
+            if value is None:
+                del self.kept[key]
 
 
 class Recorder:

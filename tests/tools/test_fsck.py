@@ -21,8 +21,10 @@ from affs_fuse.core.constants import (
     ITEM_EXTENT,
     ITEM_INLINE,
     ITEM_INODE,
+    ITEM_OPERATION,
     ITEM_ORPHAN,
     ITEM_PARENT,
+    ITEM_POLICY,
     ITEM_SEGMENT,
     ITEM_STATE_POINTER,
     ITEM_XATTR,
@@ -159,6 +161,14 @@ def inline_over_extent(vandal: Vandal) -> None:
     vandal.put(vandal.library.number(FILE), ITEM_INLINE, 0, b"over it")
 
 
+def setting_without_a_value(vandal: Vandal) -> None:
+    vandal.library.volume.trees.system.put(4, ITEM_POLICY, 1, b"\xc1")
+
+
+def operation_without_a_value(vandal: Vandal) -> None:
+    vandal.library.volume.trees.system.put(1, ITEM_OPERATION, 9, b"\x01\x02")
+
+
 def directory_cycle(vandal: Vandal) -> None:
     """dir/sub becomes the parent of dir, consistently but for reachability."""
     library = vandal.library
@@ -243,6 +253,8 @@ VANDALISM: list[tuple[str, Callable[[Vandal], object]]] = [
     ("verify.birth", extent_from_the_future),
     ("verify.extent_overlap", inline_over_extent),
     ("verify.unreachable", directory_cycle),
+    ("verify.system_value", setting_without_a_value),
+    ("verify.system_value", operation_without_a_value),
     ("verify.object_number", object_from_nowhere),
     ("verify.orphan", lambda vandal: vandal.put(OBJECT_ORPHANS, ITEM_ORPHAN, 77, b"")),
     ("verify.leaked", space_leak),

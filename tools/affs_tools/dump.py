@@ -20,6 +20,7 @@ from affs_tools.reader import structures
 from affs_tools.reader.image import BLOCK, ITEM_TYPES, NODE, TREES, Image, Item, State, bitmap_bits
 from affs_tools.reader.namespace import Namespace, extract
 from affs_tools.reader.structures import Damage, Record
+from affs_tools.reader.values import read_value, write_value
 from affs_tools.text import escape, escape_name, format_time
 
 __all__ = ["main"]
@@ -31,6 +32,11 @@ DECODERS = {
     1: structures.INODE, 2: structures.NAME, 3: structures.XATTR, 6: structures.EXTENT,
     7: structures.NAME, 32: structures.SEGMENT, 48: structures.STATE,
     49: structures.STATE_POINTER,
+}
+OPERATION, SETTING = 64, 65
+VALUES = {OPERATION, SETTING}
+SETTING_KINDS = {
+    1: "roles", 2: "retention", 3: "packages", 4: "hooks", 5: "tokens", 6: "collections",
 }
 
 
@@ -115,6 +121,8 @@ def show_item(item: Item) -> str:
 
 def show_payload(item: Item) -> str:
     """The payload in one line: its structure's fields, then what follows them."""
+    if item.type in VALUES:
+        return show_system_value(item)
     structure = DECODERS.get(item.type)
     if structure is None:
         return f"{len(item.payload)} bytes {item.payload[:32].hex()}"
@@ -139,11 +147,20 @@ def show_payload(item: Item) -> str:
     return ", ".join(words)
 
 
+def show_system_value(item: Item) -> str:
+    try:
+        return write_value(read_value(item.payload))
+    except Damage as damage:
+        return f"DAMAGED: {damage}"
+
+
 def item_json(item: Item) -> Record:
     result: Record = {
         "object": item.object, "type": ITEM_TYPES.get(item.type, item.type), "offset": item.offset,
         "payload": item.payload.hex(),
     }
+    if item.type in VALUES:
+        result["value"] = show_system_value(item)
     structure = DECODERS.get(item.type)
     if structure is not None and len(item.payload) >= structure.size:
         result["fields"] = plain(structure.decode(item.payload))
@@ -321,6 +338,27 @@ def print_segments(image: Image, printer: Printer, _: argparse.Namespace) -> Non
         )
 
 
+def print_settings(image: Image, printer: Printer, _: argparse.Namespace) -> None:
+    for item in image.items(image.commit["system_root"]):
+        if item.type == SETTING:
+            kind = SETTING_KINDS.get(item.object, str(item.object))
+            print_system_value(printer, "setting", f"{kind} {item.offset}", item)
+
+
+def print_log(image: Image, printer: Printer, _: argparse.Namespace) -> None:
+    for item in image.items(image.commit["system_root"]):
+        if item.type == OPERATION:
+            print_system_value(printer, "operation", str(item.offset), item)
+
+
+def print_system_value(printer: Printer, what: str, name: str, item: Item) -> None:
+    """In JSON the value is a String with its AJIS text: not every value is one of JSON's."""
+    if printer.as_json:
+        printer.json({"what": what, "name": name, "value": show_system_value(item)})
+    else:
+        print(f"{name}: {show_system_value(item)}")
+
+
 def print_files(image: Image, printer: Printer, arguments: argparse.Namespace) -> None:
     namespace = Namespace(image, image.find_state(arguments.state))
     for entry in namespace.entries():
@@ -375,6 +413,8 @@ def make_parser() -> argparse.ArgumentParser:
     tree.add_argument("--nodes", action="store_true", help="nodes only, no items")
     node = add("node", print_node, "one node by its address")
     node.add_argument("address", metavar="ADDRESS", help="SEGMENT:BLOCK, or @BLOCK of the device")
+    add("settings", print_settings, "the settings of the volume")
+    add("log", print_log, "the operation log")
     add("segments", print_segments, "the segment table")
     files = add("files", print_files, "the files of a state")
     files.add_argument("state", metavar="STATE", nargs="?", default="working")

@@ -27,6 +27,7 @@ from affs_fuse.volume import layout, verbs
 from affs_fuse.volume.opening import OpenOptions
 from affs_fuse.volume.reclaim import extents_of
 from affs_fuse.volume.ring import read_ring, read_slot
+from affs_fuse.volume.settings import SettingKind
 from affs_fuse.volume.states import KeptState
 from affs_fuse.volume.superblock import read_superblock
 from affs_fuse.volume.verify import Severity, verify_volume
@@ -252,6 +253,13 @@ def _compare_all(volume: Volume, wanted: Expected) -> None:
     undo = volume.states.pointer(POINTER_UNDO)
     if (undo.seq if undo is not None else 0) != (wanted.undo if wanted.undo in wanted.kept else 0):
         raise Violation(f"undo goes to {undo and undo.seq}, not {wanted.undo}")
+    settings = {
+        (kind, number): value
+        for kind in SettingKind
+        for number, value in volume.settings.items(kind)
+    }
+    if settings != wanted.settings:
+        raise Violation(f"settings are {settings}, not {wanted.settings}")
     if not listed:
         return
     door = volume.run(namespace.lookup, 1, b".affs").number

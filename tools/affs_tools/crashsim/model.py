@@ -47,6 +47,7 @@ class Expected:
     labels: dict[int, str]
     published: int
     undo: int
+    settings: dict[tuple[int, int], object] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -83,6 +84,7 @@ class Model:
         self.published = 0
         self.undo = 0
         self.ancestor = 0
+        self.settings: dict[tuple[int, int], object] = {}
 
     # ---- looking ----
 
@@ -135,6 +137,7 @@ class Model:
             dict(self.labels),
             self.published,
             self.undo,
+            dict(self.settings),
         )
 
     # ---- names ----
@@ -305,6 +308,12 @@ class Model:
         self.objects = copy.deepcopy(self.kept[target][1])
         self.objects = {number: one for number, one in self.objects.items() if one.nlink}
         self.ancestor = target
+
+    def put_setting(self, kind: int, number: int, value: object) -> None:
+        """value None: delete it."""
+        self.settings[kind, number] = value
+        if value is None:
+            del self.settings[kind, number]
 
     def delete(self, seq: int) -> None:
         del self.kept[seq]

@@ -22,6 +22,7 @@ from affs_fuse.volume.commit import Cut, CutRequest
 from affs_fuse.volume.opening import OpenOptions
 from affs_fuse.volume.owner import Host
 from affs_fuse.volume.reclaim import ReclaimJob, next_job
+from affs_fuse.volume.settings import SettingKind
 from affs_fuse.volume.volume import Volume
 from affs_tools.crashsim.model import Expected, Model, ModelError
 
@@ -390,6 +391,14 @@ class Session:
         self._flush()
         self.volume.run(job.apply)
         self.volume.commit(self._flush)
+
+    def do_setting(self, kind: int, number: int, value: str | None) -> None:
+        """Put a setting, or (None) delete it; durable with the next commit."""
+        if value is None:
+            self.volume.settings.delete(SettingKind(kind), number)
+        else:
+            self.volume.settings.put(SettingKind(kind), number, value)
+        self.model.put_setting(kind, number, value)
 
     def do_pin(self, label: str) -> None:
         verbs.pin(self.volume, self.volume.states.resolve(label))

@@ -228,6 +228,11 @@ def _verb_stories() -> Iterator[Workload]:
             ("rollback", ""), ("write", "/b/k", 0, data("q2", 9000)), ("rollback", ""), _COMMIT,
         ),
         "pin": (("pin", "one"), ("mkdir", "/c/x"), _COMMIT),
+        "settings": (
+            ("setting", 1, 7, "ann"), ("mkdir", "/c/x"), ("begin_commit",),
+            ("setting", 2, 1, "keep"), ("end_commit",), ("setting", 1, 7, "bob"),
+            ("rollback", "one"), ("setting", 2, 1, None), ("kill",), ("rollback", ""), _COMMIT,
+        ),
     }  # fmt: skip
     for name, steps in tellings.items():
         yield Workload(f"verb/{name}", "kept", steps, full)

@@ -1,0 +1,74 @@
+"""The volume's settings as commands see them: read at once, changed durably (SettingsPort).
+
+Invariants: a change is durable when its call returns, or had no effect; several changes of one call
+are made together or not at all; changes come one after the other.
+"""
+
+from collections.abc import Mapping
+
+import trio
+
+from affs_fuse.auv import Value
+from affs_fuse.runtime.committer import Committer
+from affs_fuse.runtime.events import EventBus
+from affs_fuse.runtime.ports import SettingKey
+from affs_fuse.volume.commit import CutRequest
+from affs_fuse.volume.settings import SettingKind
+from affs_fuse.volume.volume import Volume
+
+__all__ = ["VolumeSettings"]
+
+
+class VolumeSettings:
+    """Loop thread only."""
+
+    def __init__(self, volume: Volume, committer: Committer, events: EventBus) -> None:
+        self._volume = volume
+        self._committer = committer
+        self._events = events
+        self._changing = trio.Lock()
+
+    def get(self, kind: SettingKind, number: int) -> Value:
+        return self._volume.settings.get(kind, number)
+
+    def items(self, kind: SettingKind) -> list[tuple[int, Value]]:
+        return self._volume.settings.items(kind)
+
+    async def put(self, kind: SettingKind, number: int | None, value: Value) -> int:
+        async with self._changing:
+            chosen = number if number is not None else self._volume.settings.next_number(kind)
+            await self._make({(kind, chosen): value})
+        return chosen
+
+    async def delete(self, kind: SettingKind, number: int) -> bool:
+        async with self._changing:
+            if self._volume.settings.get(kind, number) is None:
+                return False
+            await self._make({(kind, number): None})
+        return True
+
+    async def change(self, changes: Mapping[SettingKey, Value]) -> None:
+        async with self._changing:
+            await self._make(changes)
+
+    async def _make(self, changes: Mapping[SettingKey, Value]) -> None:
+        """A cut that finds no room leaves the volume as it was, so this does, too."""
+        self._volume.check_writable()
+        before = {key: self._volume.settings.get(*key) for key in changes}
+        with trio.CancelScope(shield=True):
+            try:
+                self._apply(changes)
+                await self._committer.commit(CutRequest)
+            except BaseException:
+                if not self._volume.read_only:
+                    self._apply(before)
+                raise
+        for kind, number in changes:
+            self._events.publish("settings", name=kind.name.lower(), setting=number)
+
+    def _apply(self, changes: Mapping[SettingKey, Value]) -> None:
+        for key, value in changes.items():
+            if value is None:
+                self._volume.settings.delete(*key)
+            else:
+                self._volume.settings.put(*key, value)
