@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from affs_fuse.control.exposition import Target, parse_target
 from affs_fuse.daemon.options import (
     OPTIONS,
     Kind,
@@ -21,6 +22,7 @@ from affs_fuse.errors import AffsError, Category
 from affs_fuse.fuse.mount_table import MOUNT_FLAGS, MS_NODEV, MS_NOSUID, MS_RDONLY
 from affs_fuse.protocol import RUNTIME_DIRECTORY
 from affs_fuse.protocol.announcement import announcement_directories
+from affs_fuse.runtime.slow import SLOW_DEFAULT_S
 
 __all__ = ["HELP", "CommandLine", "Environment", "MountConfig", "parse_arguments"]
 
@@ -90,7 +92,8 @@ class MountConfig:
     """A mount as asked for. Paths are absolute; sizes in bytes; times in seconds.
 
     allow_other: None = the default of who mounts. control: "" = the default place, "none" = none.
-    log: "" = the default target. atime: which rule the namespace keeps.
+    log: "" = the default target. metrics: None = nowhere. slow_s: 0 = off. atime: which rule the
+    namespace keeps.
     """
 
     volume: str
@@ -113,6 +116,8 @@ class MountConfig:
     takeover: bool = False
     views: str = "owner"
     spin: str = "auto"
+    metrics: Target | None = None
+    slow_s: float = SLOW_DEFAULT_S
     atime: str = "relatime"
 
     @property
@@ -294,6 +299,10 @@ def _apply(config: MountConfig, name: str, value: str) -> MountConfig:
         return replace(config, dirty_bytes=max(parse_size(name, value), DIRTY_MIN_BYTES))
     if name == "commit_interval":
         return replace(config, commit_interval_s=parse_seconds(name, value))
+    if name == "slow":
+        return replace(config, slow_s=parse_seconds(name, value))
+    if name == "metrics":
+        return replace(config, metrics=parse_target(value))
     if name == "control_mode":
         return replace(config, control_mode=parse_mode(name, value))
     if name == "control":

@@ -42,6 +42,7 @@ SWITCH_INTERVAL_S = 0.0002
 """A worker that computes gives the loop its turn after this long."""
 
 ANSWER_TIMEOUT_S = 30.0
+STATUS_PERIOD_S = 15.0
 END_TIMEOUT_S = 10.0
 """How long the end of the mount waits for processes that still have files open."""
 
@@ -86,6 +87,9 @@ class Service:
                 stack.callback(socket_file.close)
             path = socket_file.path if socket_file is not None else ""
             parts = build_parts(volume, config, self._environment, path, self._version)
+            if parts.exposition is not None:
+                parts.exposition.open()
+                stack.callback(parts.exposition.close)
             parts.session.mount()
             stack.callback(parts.session.close)
             _freeze_startup_objects()
@@ -150,6 +154,7 @@ class Service:
         async with trio.open_nursery() as core:
             for task in parts.engine.core_tasks:
                 core.start_soon(task)
+            core.start_soon(self._watchdog)
             async with trio.open_nursery() as nursery:
                 for task in parts.engine.tasks:
                     nursery.start_soon(task)
@@ -157,11 +162,13 @@ class Service:
                     nursery.start_soon(self._follower(parts).serve)
                 if socket_file is not None:
                     await nursery.start(parts.control.run, socket_file)
+                if parts.exposition is not None:
+                    nursery.start_soon(parts.exposition.serve)
                 nursery.start_soon(self._signals, parts, nursery)
                 nursery.start_soon(self._announce, parts)
-                nursery.start_soon(self._watchdog)
                 status = await self._serve(parts)
                 nursery.cancel_scope.cancel()
+                core.start_soon(self._keep_patience, "committing")
             # A verb or job that could not be cancelled has ended by now, too.
             status = await self._finish(parts) or status
             core.cancel_scope.cancel()
@@ -182,7 +189,6 @@ class Service:
             _log.critical("serving the mount failed", exc_info=error)
             status = EXIT_INTERNAL
             await _detach(parts)
-        self._notifier.stopping("committing", END_TIMEOUT_S)
         _log.info("the mount on %s has ended", self._config.directory)
         return status
 
@@ -214,12 +220,33 @@ class Service:
         _log.info("mounted %s on %s", self._config.volume, self._config.directory)
         self._pipe.report(0)
         self._notifier.ready(f"mounted on {self._config.directory}")
+        while self._notifier.listened_to:
+            await trio.sleep(STATUS_PERIOD_S)
+            if not self._ended_by:
+                self._notifier.status(await self._status_line(parts))
+
+    async def _status_line(self, parts: Parts) -> str:
+        status = await parts.engine.status()
+        parts_of_line = [f"mounted on {self._config.directory}", f"commit {status['seq']}"]
+        if status["read_only_reason"]:
+            parts_of_line.append(f"read-only: {status['read_only_reason']}")
+        elif status["dirty_bytes"]:
+            parts_of_line.append(f"{status['dirty_bytes'] >> 20} MiB wait to be written")
+        used, total = (status["space"][one] >> 20 for one in ("used", "total"))
+        return ", ".join([*parts_of_line, f"{used} of {total} MiB used"])
 
     async def _watchdog(self) -> None:
+        """To the very end: the last commit may take longer than the manager's patience."""
         period_s = self._environment.watchdog_us / 2e6
         while period_s:
             self._notifier.watchdog()
             await trio.sleep(period_s)
+
+    async def _keep_patience(self, what: str) -> None:
+        """While the end takes its time, the manager is asked for more of it again and again."""
+        while self._notifier.listened_to:
+            self._notifier.stopping(what, END_TIMEOUT_S * 3)
+            await trio.sleep(END_TIMEOUT_S)
 
     # ---- the end ----
 
@@ -231,12 +258,12 @@ class Service:
                     parts.session.abort()
                     return
                 self._ended_by = signal.Signals(number).name
+                nursery.start_soon(self._keep_patience, "unmounting")
                 nursery.start_soon(self._end, parts)
 
     async def _end(self, parts: Parts) -> None:
         """Take the mount away while it is being served."""
         _log.info("%s: unmounting %s", self._ended_by, self._config.directory)
-        self._notifier.stopping("unmounting", END_TIMEOUT_S * 2)
         await _settle(parts)
         await _detach(parts)
         await trio.sleep(END_TIMEOUT_S)

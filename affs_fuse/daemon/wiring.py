@@ -4,11 +4,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from affs_fuse.clock import SYSTEM_CLOCK, system_entropy
-from affs_fuse.control import ControlServer
+from affs_fuse.control import ControlServer, Exposition, control_metrics
 from affs_fuse.daemon.config import Environment, MountConfig
 from affs_fuse.errors import AffsError, Category
 from affs_fuse.fuse.invalidation import KernelCaches
 from affs_fuse.fuse.lookup_counts import LookupCounts
+from affs_fuse.fuse.metrics import fuse_metrics
 from affs_fuse.fuse.mount import MountRequest, Session
 from affs_fuse.fuse.mount_table import MS_RDONLY
 from affs_fuse.fuse.operations import CACHE_TIMEOUT_S, Operations
@@ -17,10 +18,20 @@ from affs_fuse.runtime.commands import COMMANDS
 from affs_fuse.runtime.describe import uuid_text
 from affs_fuse.runtime.dispatcher import Dispatcher
 from affs_fuse.runtime.engine import Engine, EngineSettings
+from affs_fuse.runtime.engine_metrics import (
+    VolumeMetrics,
+    process_metrics,
+    request_metrics,
+    runtime_metrics,
+)
 from affs_fuse.runtime.events import EventBus
+from affs_fuse.runtime.latency import Latencies
+from affs_fuse.runtime.metrics import Metrics, gauge
+from affs_fuse.runtime.observation import Observation
 from affs_fuse.runtime.policy import Policy
 from affs_fuse.runtime.registry import Registry
 from affs_fuse.runtime.session import Sessions
+from affs_fuse.runtime.slow import SlowLog
 from affs_fuse.runtime.viewing import VIEW_TIMEOUT_S, show_state
 from affs_fuse.volume.volume import Volume
 
@@ -31,12 +42,13 @@ DOOR_MODES = {"owner": 0o700, "all": 0o755}
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Parts:
-    """What the service starts and ends."""
+    """What the service starts and ends. exposition: of metrics, where they are wanted."""
 
     volume: Volume
     engine: Engine
     session: Session
     control: ControlServer
+    exposition: Exposition | None
 
 
 def build_parts(
@@ -66,9 +78,14 @@ def build_parts(
             following=following,
         ),
     )
+    uuid = uuid_text(volume.uuid)
+    slow = SlowLog(SYSTEM_CLOCK, config.slow_s)
+    observation = Observation(slow, Metrics({"volume": uuid}))
     operations = Operations(
         engine, namespace, kernel, counts, control_path,
         VIEW_TIMEOUT_S if following else CACHE_TIMEOUT_S,
+        monotonic=SYSTEM_CLOCK.monotonic,
+        latencies=Latencies(slow.threshold_s, slow.request),
     )
     session = Session(
         operations,
@@ -76,18 +93,43 @@ def build_parts(
         spin=config.spin,
         monotonic=SYSTEM_CLOCK.monotonic,
     )
+    sessions = Sessions(Policy(environment.user_id), SYSTEM_CLOCK, system_entropy)
     dispatcher = Dispatcher(
         engine=engine,
         registry=Registry(COMMANDS),
         events=events,
-        sessions=Sessions(Policy(environment.user_id), SYSTEM_CLOCK, system_entropy),
+        sessions=sessions,
         clock=SYSTEM_CLOCK,
         entropy=system_entropy,
+        observation=observation,
     )
-    about = {
-        "uuid": uuid_text(volume.uuid), "label": volume.label, "mountpoint": config.directory,
-    }
-    return Parts(volume, engine, session, ControlServer(dispatcher, about))
+    about = {"uuid": uuid, "label": volume.label, "mountpoint": config.directory}
+    control = ControlServer(dispatcher, about)
+    for source in (
+        VolumeMetrics(volume, namespace, engine, version).families,
+        fuse_metrics(operations.statistics, session.spin_statistics),
+        request_metrics(dispatcher.statistics),
+        runtime_metrics(sessions.statistics, events, slow),
+        control_metrics(control),
+        process_metrics,
+    ):
+        observation.metrics.register(source)
+    exposition = _exposition(config, uuid, observation.metrics)
+    return Parts(volume, engine, session, control, exposition)
+
+
+def _exposition(config: MountConfig, uuid: str, metrics: Metrics) -> Exposition | None:
+    if config.metrics is None:
+        return None
+    ended = Metrics({"volume": uuid})
+    ended.register(lambda: [gauge("affs_up", "0: the mount has ended.", 0)])
+    return Exposition(
+        config.metrics,
+        metrics.to_prometheus,
+        ended_text=ended.to_prometheus(),
+        mode=config.control_mode,
+        group=config.control_group,
+    )
 
 
 def _mount_request(

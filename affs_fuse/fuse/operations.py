@@ -41,6 +41,7 @@ from affs_fuse.fuse.translate import (
 from affs_fuse.posix.attributes import Attributes
 from affs_fuse.posix.namespace import Namespace
 from affs_fuse.runtime.engine import Engine
+from affs_fuse.runtime.latency import Latencies, LatencyStatistics
 
 __all__ = ["CACHE_TIMEOUT_S", "CONTROL_XATTR", "OperationStatistics", "Operations"]
 
@@ -58,26 +59,38 @@ R = TypeVar("R")
 
 @dataclass(frozen=True, slots=True)
 class OperationStatistics:
-    """failures: handlers that ended in an unexpected exception. inodes: known to the kernel."""
+    """failures: handlers that ended in an unexpected exception. inodes: known to the kernel.
+    read_bytes, written_bytes: given to and taken from programs. refusals: requests that ended in
+    an errno, by its number (names that are not there are no refusal). latencies: by handler."""
 
     failures: int
     inodes: int
+    read_bytes: int
+    written_bytes: int
+    refusals: dict[int, int]
+    latencies: dict[str, LatencyStatistics]
 
 
 def _handler(
     function: Callable[Concatenate["Operations", P], Coroutine[Any, Any, R]],
 ) -> Callable[Concatenate["Operations", P], Coroutine[Any, Any, R]]:
-    """The one wrapper around every handler."""
+    """The one wrapper around every handler. It takes the time as well."""
+    name = function.__name__
 
     @functools.wraps(function)
     async def guarded(self: "Operations", /, *arguments: P.args, **named: P.kwargs) -> R:
+        monotonic = self._monotonic
+        started = monotonic()
         try:
             return await function(self, *arguments, **named)
         except Exception as error:  # noqa: BLE001 - see the module's first invariant
             number = errno_of(error)
             if number is None:
-                self.note_failure(function.__name__, error)
+                self.note_failure(name, error)
                 number = errno.EIO
+            self._refusals[number] = self._refusals.get(number, 0) + 1
+        finally:
+            self._latencies.note(name, monotonic() - started)
         raise FUSEError(number)
 
     return guarded
@@ -85,7 +98,8 @@ def _handler(
 
 class Operations(pyfuse3.Operations):
     """One mount's handlers. control_path: what CONTROL_XATTR reads as, "" for none. timeout_s: how
-    long the kernel believes an answer without asking again."""
+    long the kernel believes an answer without asking again. monotonic: seconds. latencies: where
+    the time of each request is noted."""
 
     supports_dot_lookup = True
     enable_writeback_cache = False
@@ -99,6 +113,9 @@ class Operations(pyfuse3.Operations):
         counts: LookupCounts,
         control_path: str = "",
         timeout_s: float = CACHE_TIMEOUT_S,
+        *,
+        monotonic: Callable[[], float],
+        latencies: Latencies,
     ) -> None:
         super().__init__()
         self._engine = engine
@@ -108,14 +125,22 @@ class Operations(pyfuse3.Operations):
         self._counts = counts
         self._control_path = control_path.encode()
         self._timeout_s = timeout_s
+        self._monotonic = monotonic
+        self._latencies = latencies
         self._failures = 0
+        self._read_bytes = 0
+        self._written_bytes = 0
+        self._refusals: dict[int, int] = {}
 
     def note_failure(self, name: str, error: Exception) -> None:
         self._failures += 1
         _log.error("%s failed in a way that should not happen", name, exc_info=error)
 
     def statistics(self) -> OperationStatistics:
-        return OperationStatistics(self._failures, len(self._counts))
+        return OperationStatistics(
+            self._failures, len(self._counts), self._read_bytes, self._written_bytes,
+            dict(self._refusals), self._latencies.statistics(),
+        )
 
     def _entry(self, attributes: Attributes) -> EntryAttributes:
         return entry_of(attributes, self._timeout_s)
@@ -274,11 +299,15 @@ class Operations(pyfuse3.Operations):
 
     @_handler
     async def read(self, fh: int, off: int, size: int) -> bytes:
-        return await self._run(self._namespace.read, fh, off, size)
+        data = await self._run(self._namespace.read, fh, off, size)
+        self._read_bytes += len(data)
+        return data
 
     @_handler
     async def write(self, fh: int, off: int, buf: bytes) -> int:
-        return await self._engine.write(fh, off, buf)
+        written = await self._engine.write(fh, off, buf)
+        self._written_bytes += written
+        return written
 
     @_handler
     async def release(self, fh: int) -> None:

@@ -17,6 +17,7 @@ from affs_fuse.auv import Value
 from affs_fuse.clock import Clock
 from affs_fuse.runtime.events import EventBus
 from affs_fuse.runtime.expectation import Basis
+from affs_fuse.runtime.observation import Observation
 from affs_fuse.runtime.parameters import (
     Flag,
     Parameter,
@@ -110,7 +111,7 @@ class Catalogue(Protocol):
 class Context:
     """What a command has at hand. runtime_status: counters of sessions, requests and events, for
     `status`. expect: basis of the plan that was confirmed; the engine compares it in the turn of
-    the change."""
+    the change. observation: figures of the daemon itself."""
 
     engine: EnginePort
     events: EventBus
@@ -119,6 +120,7 @@ class Context:
     reply: Reply
     catalogue: Catalogue
     runtime_status: Callable[[], Plain]
+    observation: Observation
     expect: Basis = None
 
     @property
@@ -177,6 +179,7 @@ class Command(Generic[O]):
     group: heading on the help page. options: dataclass of the parameters. destructive_with: flags
     that raise the danger to DESTRUCTIVE. plan: required when danger is not NONE. errors: codes that
     are its own, beside those that every command can give. hidden: left out of the help page.
+    endless: runs until its client has enough, so its time says nothing.
     """
 
     name: str
@@ -194,6 +197,7 @@ class Command(Generic[O]):
     examples: tuple[Example, ...] = ()
     errors: tuple[str, ...] = ()
     hidden: bool = False
+    endless: bool = False
 
     def __post_init__(self) -> None:
         assert self.name == self.name.lower(), f"{self.name}: names are declared in lower case"

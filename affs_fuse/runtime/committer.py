@@ -18,7 +18,9 @@ import trio
 from affs_fuse.errors import AffsError, Category
 from affs_fuse.posix.namespace import Namespace
 from affs_fuse.runtime.events import EventBus
+from affs_fuse.runtime.latency import Latencies, LatencyStatistics
 from affs_fuse.runtime.loader import Loader
+from affs_fuse.runtime.trace import current_trace, traced
 from affs_fuse.runtime.workers import Workers
 from affs_fuse.runtime.writeback import Writeback
 from affs_fuse.volume.commit import Cut, CutRequest
@@ -39,11 +41,15 @@ nothing."""
 
 @dataclass(frozen=True, slots=True)
 class CommitterStatistics:
-    """commits: made since the start. waiting: callers that wait now. cut_ms_max: longest turn."""
+    """commits: made since the start. waiting: callers that wait now. cut_ms_max: longest turn.
+    bytes: written by commits. stages: how long each took: flush (data ahead of the cut), cut (its
+    one turn), write (data, nodes and record with their barriers)."""
 
     commits: int
     waiting: int
     cut_ms_max: float
+    bytes: int
+    stages: dict[str, LatencyStatistics]
 
 
 @dataclass(eq=False, slots=True)
@@ -56,11 +62,13 @@ class Seal:
 
 @dataclass(eq=False, slots=True)
 class _Ticket:
-    """One caller that waits. prepare: of a verb. patient: may be kept waiting by `hold`."""
+    """One caller that waits. prepare: of a verb. patient: may be kept waiting by `hold`. trace: of
+    the request that asks."""
 
     prepare: Prepare | None
     force: bool
     patient: bool
+    trace: str
     done: trio.Event = field(default_factory=trio.Event)
     cut: Cut | None = None
     error: BaseException | None = None
@@ -98,6 +106,8 @@ class Committer:
         self._released = trio.Event()
         self._commits = 0
         self._cut_ms_max = 0.0
+        self._bytes = 0
+        self._stages = Latencies()
         self._told_read_only = volume.read_only
 
     # ---- asking ----
@@ -121,7 +131,7 @@ class Committer:
             return None
         if self._held and not patient:
             raise _held_error()
-        ticket = _Ticket(prepare, force or prepare is not None, patient)
+        ticket = _Ticket(prepare, force or prepare is not None, patient, current_trace())
         self._tickets.append(ticket)
         self._demand.set()
         try:
@@ -182,13 +192,16 @@ class Committer:
     async def _commit_all(self) -> None:
         """One commit at least; more while verbs wait, since each of them needs a cut of its own."""
         first = True
+        monotonic = self._volume.clock.monotonic
         while first or self._tickets:
             first = False
+            started = monotonic()
             try:
                 await self._writeback.flush(CUT_DIRTY_BYTES_MAX)
             except AffsError as error:
                 self._fail(self._take_tickets(), error)
                 return
+            self._stages.note("flush", monotonic() - started)
             while self._held:
                 await self._released.wait()
             await self._commit_once()
@@ -216,8 +229,12 @@ class Committer:
 
     async def _commit_once(self) -> None:
         tickets = self._take_tickets()
+        # A commit serves many; it is told under the trace of the verb in it, or of who came first.
+        asking = sorted(tickets, key=lambda ticket: ticket.prepare is None)
+        trace = next((ticket.trace for ticket in asking if ticket.trace), "")
         try:
-            await self._commit_for(tickets)
+            with traced(trace):
+                await self._commit_for(tickets)
         finally:
             # Only an error of ours leaves somebody waiting here; nobody shall wait for ever.
             self._fail_silently(tickets)
@@ -238,6 +255,7 @@ class Committer:
             self._fail(tickets, failure)
             return
         self._commits += 1
+        self._bytes += cut.size_bytes
         self._events.publish(
             "commit", seq=cut.seq, commit_time_ns=cut.record.time_ns, bytes=cut.size_bytes
         )
@@ -259,7 +277,9 @@ class Committer:
                 continue
             if self._seal is not None:
                 self._seal.cut, self._seal = cut, None
-            self._cut_ms_max = max(self._cut_ms_max, (clock.monotonic() - started) * 1e3)
+            seconds = clock.monotonic() - started
+            self._stages.note("cut", seconds)
+            self._cut_ms_max = max(self._cut_ms_max, seconds * 1e3)
             return cut
 
     def _request(self, tickets: list[_Ticket]) -> CutRequest:
@@ -284,6 +304,8 @@ class Committer:
 
     async def _write(self, cut: Cut) -> AffsError | None:
         error: AffsError | None = None
+        monotonic = self._volume.clock.monotonic
+        started = monotonic()
         try:
             await self._workers.commit(cut.write)
         except AffsError as failure:
@@ -295,6 +317,7 @@ class Committer:
                 f"writing a commit failed: {failure}",
                 hint="see the log; unmount, and run fsck.affs",
             )
+        self._stages.note("write", monotonic() - started)
         try:
             self._volume.complete(cut, error)
         except AffsError as failure:
@@ -314,7 +337,10 @@ class Committer:
                 ticket.end(None, error)
 
     def statistics(self) -> CommitterStatistics:
-        return CommitterStatistics(self._commits, len(self._tickets), self._cut_ms_max)
+        return CommitterStatistics(
+            self._commits, len(self._tickets), self._cut_ms_max, self._bytes,
+            self._stages.statistics(),
+        )
 
 
 def _internal_error() -> AffsError:

@@ -25,6 +25,7 @@ from affs_fuse.runtime.expectation import plan_stale
 from affs_fuse.runtime.failures import as_affs_error
 from affs_fuse.runtime.grammar import Invocation, write_line
 from affs_fuse.runtime.idempotency import IdempotencyMemory
+from affs_fuse.runtime.observation import Observation
 from affs_fuse.runtime.policy import Policy
 from affs_fuse.runtime.ports import EnginePort, Plain
 from affs_fuse.runtime.registry import Registry
@@ -44,13 +45,15 @@ DEADLINE_MS_MAX = 7 * 24 * 3600 * 1000
 
 @dataclass(slots=True)
 class Running:
-    """A request in work, from `Dispatcher.admit` on. command: its name once it is known."""
+    """A request in work, from `Dispatcher.admit` on. command: its name once it is known, and
+    endless, as declared."""
 
     session: Session
     request: Request
     scope: trio.CancelScope
     cancelled: bool = False
     command: str = ""
+    endless: bool = False
 
 
 class Dispatcher:
@@ -65,6 +68,7 @@ class Dispatcher:
         sessions: Sessions,
         clock: Clock,
         entropy: Entropy,
+        observation: Observation | None = None,
     ) -> None:
         self._engine = engine
         self._registry = registry
@@ -72,6 +76,7 @@ class Dispatcher:
         self._sessions = sessions
         self._clock = clock
         self._entropy = entropy
+        self._observation = observation or Observation.of_nothing(clock)
         self._memory = IdempotencyMemory()
         self._requests = Requests()
         self._running: dict[tuple[str, RequestId], Running] = {}
@@ -124,17 +129,25 @@ class Dispatcher:
                     value = await self._in_time(running, reply)
                 except Exception as error:  # noqa: BLE001 - logged there unless it is expected
                     failure = as_affs_error(error, trace)
+                seconds = self._clock.monotonic() - started
+                self._note_slow(running, seconds)
         except BaseException:
             self._requests.abandoned()
             raise
         finally:
             del self._running[session.id, request.id]
-        seconds = self._clock.monotonic() - started
         self._requests.end(running.command, seconds, failure.category if failure else None)
         _log_request(session, running.command, seconds, failure, trace)
         if failure is not None:
             return Failure(request.id, failure.to_auv(trace))
         return Answer(request.id, value)
+
+    def _note_slow(self, running: Running, seconds: float) -> None:
+        session = running.session
+        if running.command and not running.endless:
+            self._observation.slow.command(
+                running.command, seconds, session=session.id, user=session.identity.user
+            )
 
     async def _in_time(self, running: Running, reply: Reply) -> Value:
         """Within the deadline and until it is cancelled. A result that came all the same is the
@@ -159,7 +172,7 @@ class Dispatcher:
             assert request.command is not None, "a request has a line or a command"
             invocation = self._registry.parse_arguments(request.command, request.args)
         command = invocation.command
-        running.command = command.name
+        running.command, running.endless = command.name, command.endless
         Policy.demand(command.role, session.role, command.name)
         context = Context(
             engine=self._engine,
@@ -169,6 +182,7 @@ class Dispatcher:
             reply=reply,
             catalogue=self._registry,
             runtime_status=self.status,
+            observation=self._observation,
         )
         harmless = command.kind is Kind.QUERY or invocation.safety.dry_run
         if harmless or not request.idempotency_key:

@@ -30,12 +30,14 @@ class FieldKind(StrEnum):
     ID = "id"  # String; people see the first 12 digits
     STATE = "state"  # an object of a state, shown by its label or id
     COUNT = "count"  # integer
+    NUMBER = "number"  # integer or Float64
     SIZE = "size"  # integer, bytes
     GROWTH = "growth"  # integer, bytes, negative when it shrank
     TIME = "time"  # integer, ns since the epoch
     DURATION = "duration"  # Float64 or integer, seconds
     FLAG = "flag"  # Bool
     LIST = "list"  # Array of Strings
+    PAIRS = "pairs"  # an object of scalars, as `key=value`
     REST = "rest"  # scalars of the row that no other field shows, as `key=value`
     PATH = "path"  # String; the exact bytes in `<name>_b64` when they are not UTF-8
 

@@ -1,26 +1,20 @@
 """Counters of what the runtime did, cheap enough to keep for every request."""
 
-from bisect import bisect_left
 from dataclasses import dataclass
 
 from affs_fuse.auv import Value
 from affs_fuse.errors import Category
+from affs_fuse.runtime.latency import Histogram, LatencyStatistics
 
-__all__ = ["LATENCY_BOUNDS_S", "CommandStatistics", "RequestStatistics", "Requests"]
-
-LATENCY_BOUNDS_S = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0, 30.0)
-"""Upper bounds of the latency buckets, seconds; one more bucket takes what is slower."""
+__all__ = ["CommandStatistics", "RequestStatistics", "Requests"]
 
 
 @dataclass(frozen=True, slots=True)
 class CommandStatistics:
-    """Of one command. buckets: a count per bound of LATENCY_BOUNDS_S and one for the rest."""
+    """Of one command. failed: how many of them."""
 
-    count: int
     failed: int
-    seconds_total: float
-    seconds_max: float
-    buckets: tuple[int, ...]
+    latency: LatencyStatistics
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +31,11 @@ class RequestStatistics:
     def to_auv(self) -> dict[str, Value]:
         """Without the buckets, which are for metrics."""
         commands = {
-            name: {"count": one.count, "failed": one.failed, "seconds_max": one.seconds_max}
+            name: {
+                "count": one.latency.count,
+                "failed": one.failed,
+                "seconds_max": one.latency.seconds_max,
+            }
             for name, one in self.commands.items()
         }
         return {
@@ -51,11 +49,8 @@ class RequestStatistics:
 
 class _Counter:
     def __init__(self) -> None:
-        self.count = 0
         self.failed = 0
-        self.seconds_total = 0.0
-        self.seconds_max = 0.0
-        self.buckets = [0] * (len(LATENCY_BOUNDS_S) + 1)
+        self.histogram = Histogram()
 
 
 class Requests:
@@ -81,11 +76,8 @@ class Requests:
         if not command:
             return
         counter = self._commands.setdefault(command, _Counter())
-        counter.count += 1
         counter.failed += failure is not None
-        counter.seconds_total += seconds
-        counter.seconds_max = max(counter.seconds_max, seconds)
-        counter.buckets[bisect_left(LATENCY_BOUNDS_S, seconds)] += 1
+        counter.histogram.add(seconds)
 
     def abandoned(self) -> None:
         """The client went away before its answer."""
@@ -96,13 +88,7 @@ class Requests:
 
     def statistics(self) -> RequestStatistics:
         commands = {
-            name: CommandStatistics(
-                counter.count,
-                counter.failed,
-                counter.seconds_total,
-                counter.seconds_max,
-                tuple(counter.buckets),
-            )
+            name: CommandStatistics(counter.failed, counter.histogram.statistics())
             for name, counter in sorted(self._commands.items())
         }
         return RequestStatistics(

@@ -10,6 +10,7 @@ import sys
 from typing import Any, BinaryIO, Protocol, TextIO
 
 from affs_ctl import render
+from affs_ctl.columns import width_of
 from affs_ctl.pager import Page, pager_command
 from affs_fuse.auv import ANSWER_LIMITS, Value, encode, format_canonical, format_json
 from affs_fuse.errors import AffsError
@@ -302,7 +303,7 @@ class People:
             self._lines(render.document(value["plan"], self._schema.get("plan") or []))
             self._note(f"Nothing was done. The token of this plan: {value['token']}")
         elif shape == "text" and isinstance(value, dict):
-            self._lines(str(value.get("text", "")).split("\n"))
+            self._lines(str(value.get("text", "")).removesuffix("\n").split("\n"))
         elif shape == "table" and isinstance(value, list):
             self._table(value, fields)
         elif shape == "stream":
@@ -336,15 +337,16 @@ class People:
             print(f"hint: {render.clean(error.hint)}", file=sys.stderr)
 
     def _table(self, rows: list[Value], fields: list[Any]) -> None:
-        if self._expanded:
-            for row in rows:
-                self._record(row, fields)
-            return
         if not fields:
             self._lines([render.clean(format_canonical(row)) for row in rows])
             return
         width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
         title, *lines = render.table(rows, fields, width)
+        too_wide = width is not None and max(map(width_of, [title, *lines])) > width
+        if self._expanded or too_wide:
+            for row in rows:
+                self._record(row, fields)
+            return
         if rows:
             self._page.line(self._styled(title, _BOLD, sys.stdout))
         self._lines(lines)
@@ -388,4 +390,5 @@ def _pointer(details: dict[str, Any]) -> list[str]:
         render.clean(line[: column - 1]),
         render.clean(line[column - 1 : column - 1 + length]),
     )
-    return [f"  {render.clean(line)}", "  " + " " * len(front) + "^" * max(1, len(part))]
+    marks = "^" * max(1, width_of(part))
+    return [f"  {render.clean(line)}", "  " + " " * width_of(front) + marks]

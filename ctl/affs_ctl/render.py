@@ -9,12 +9,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from affs_ctl.columns import cut, pad, width_of
 from affs_fuse.auv import Value, format_pretty
 
 __all__ = ["clean", "document", "headline", "lookup", "row", "size", "table", "text_of"]
 
 _ID_DIGITS = 12
-_CUT = "…"
 _COLUMN_MIN = 8
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 _STREAM_WIDTHS = {
@@ -26,6 +26,9 @@ _STREAM_WIDTHS = {
     "count": 6,
     "list": 12,
 }
+
+_ON_THE_RIGHT = ("count", "number", "size", "growth", "duration")
+_ELASTIC = ("text", "list", "path", "state", "pairs")
 
 Field = Mapping[str, Any]
 """path, title, kind, wide: one field of a schema."""
@@ -77,7 +80,10 @@ def _time(value: Value) -> str:
 def _duration(value: Value) -> str:
     seconds = int(value)
     if seconds < 60:
-        return f"{value:.3g} s"
+        for unit, name in ((1, "s"), (1e-3, "ms"), (1e-6, "µs")):
+            if value >= unit or not value:
+                return f"{value / unit:.3g} {name}"
+        return f"{value * 1e9:.3g} ns"
     days, rest = divmod(seconds, 86_400)
     hours, rest = divmod(rest, 3_600)
     minutes, seconds = divmod(rest, 60)
@@ -105,6 +111,16 @@ def _member(value: Value) -> str:
     return " ".join(first + rest)
 
 
+def _number(value: Value) -> str:
+    return str(value) if isinstance(value, int) else f"{value:.6g}"
+
+
+def _pairs(value: Value) -> str:
+    if not isinstance(value, dict):
+        return clean(str(value))
+    return " ".join(f"{clean(key)}={clean(str(member))}" for key, member in value.items())
+
+
 def _list(value: Value) -> str:
     members = value if isinstance(value, list) else [value]
     if any(isinstance(member, dict) for member in members):
@@ -116,6 +132,8 @@ _WRITERS: dict[str, Callable[[Value], str]] = {
     "id": lambda value: clean(str(value))[:_ID_DIGITS],
     "state": _state,
     "count": lambda value: str(value),
+    "number": _number,
+    "pairs": _pairs,
     "size": size,
     "growth": _growth,
     "time": _time,
@@ -159,11 +177,11 @@ def document(value: Value, fields: Sequence[Field]) -> list[str]:
         for field in fields
         if (found := lookup(value, field["path"])) not in (None, "", [])
     ]
-    width = max((len(title) for title, _ in shown), default=0)
+    width = max((width_of(title) for title, _ in shown), default=0)
     lines = []
     for title, text in shown:
         first, *more = text.splitlines() or [""]
-        lines.append(f"{title:<{width}}  {first}")
+        lines.append(f"{pad(title, width)}  {first}")
         lines += [" " * (width + 2) + line for line in more]
     return lines
 
@@ -178,18 +196,15 @@ def table(rows: Sequence[Value], fields: Sequence[Field], width: int | None) -> 
             columns.append((field, [field["title"].upper(), *cells]))
     if width is not None and _total(columns) > width:
         columns = [column for column in columns if not column[0].get("wide")]
-    widths = [max(map(len, cells)) for _, cells in columns]
+    widths = [max(map(width_of, cells)) for _, cells in columns]
     if width is not None:
         _shrink(widths, columns, width - 2 * (len(columns) - 1))
     lines = []
     for index in range(len(rows) + 1):
         parts = []
         for (field, cells), cell_width in zip(columns, widths, strict=True):
-            cell = cells[index]
-            if len(cell) > cell_width:
-                cell = cell[: cell_width - 1] + _CUT
-            right = field["kind"] in ("count", "size", "growth")
-            parts.append(cell.rjust(cell_width) if right else cell.ljust(cell_width))
+            cell = cut(cells[index], cell_width)
+            parts.append(pad(cell, cell_width, right=field["kind"] in _ON_THE_RIGHT))
         lines.append("  ".join(parts).rstrip())
     return lines
 
@@ -205,8 +220,7 @@ def row(value: Value, fields: Sequence[Field]) -> str:
             cell = _rest(value, {other["path"] for other in fields})
         else:
             cell = _cell(lookup(value, field["path"]), field["kind"])
-        right = field["kind"] in ("count", "size", "growth")
-        parts.append(cell.rjust(width) if right else cell.ljust(width))
+        parts.append(pad(cell, width, right=field["kind"] in _ON_THE_RIGHT))
     return "  ".join(parts).rstrip()
 
 
@@ -231,7 +245,7 @@ def _cell(value: Value, kind: str) -> str:
 
 
 def _total(columns: Sequence[tuple[Field, list[str]]]) -> int:
-    return sum(max(map(len, cells)) for _, cells in columns) + 2 * (len(columns) - 1)
+    return sum(max(map(width_of, cells)) for _, cells in columns) + 2 * (len(columns) - 1)
 
 
 def _shrink(widths: list[int], columns: Sequence[tuple[Field, list[str]]], room: int) -> None:
@@ -239,7 +253,7 @@ def _shrink(widths: list[int], columns: Sequence[tuple[Field, list[str]]], room:
     elastic = [
         index
         for index, (field, _) in enumerate(columns)
-        if field["kind"] in ("text", "list", "path", "state")
+        if field["kind"] in _ELASTIC
     ]
     while sum(widths) > room:
         longest = max(elastic, key=lambda index: widths[index], default=None)

@@ -38,7 +38,7 @@ def test_sizes(count: int, text: str) -> None:
         (2048, "growth", "+2.00 KiB"),
         (-5, "growth", "-5 B"),
         (0, "growth", "0 B"),
-        (0.25, "duration", "0.25 s"),
+        (0.25, "duration", "250 ms"),
         (93_784, "duration", "1 d 2:03:04"),
         (True, "flag", "yes"),
         (["a", "b"], "list", "a,b"),

@@ -50,6 +50,7 @@ class Mounted:
         self.control = folder / "control"
         self.options = options
         self.allowed: list[str] = []
+        self.told: list[bytes] = []  # to the service manager, of the latest life
         self._program = program
         self._process: subprocess.Popen[bytes] | None = None
         self._receiver: socket.socket | None = None
@@ -76,8 +77,9 @@ class Mounted:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
         )
-        while b"READY=1" not in self._next_message(receiver):
-            pass
+        self.told = []
+        while not self.told or b"READY=1" not in self.told[-1]:
+            self.told.append(self._next_message(receiver))
 
     def _next_message(self, receiver: socket.socket) -> bytes:
         """What the daemon tells its service manager; the socket stays open as long as it lives."""
@@ -123,6 +125,10 @@ class Mounted:
         ended = self._reap()
         assert ended == status, f"exit status {ended}\n{self.read_log()}"
 
+    def wait_for_failure(self) -> None:
+        """Until the daemon has ended that could not start."""
+        assert self._reap() != 0
+
     def _reap(self) -> int:
         process, self._process = self._process, None
         assert process is not None
@@ -134,6 +140,10 @@ class Mounted:
     def _close_receiver(self) -> None:
         receiver, self._receiver = self._receiver, None
         if receiver is not None:
+            receiver.setblocking(False)
+            with suppress(BlockingIOError):
+                while True:
+                    self.told.append(receiver.recv(4096))
             receiver.close()
             (self.folder / "notify").unlink()
 

@@ -17,6 +17,7 @@ from affs_fuse.runtime.commands import COMMANDS
 from affs_fuse.runtime.dispatcher import Dispatcher
 from affs_fuse.runtime.events import EventBus
 from affs_fuse.runtime.expectation import Basis, demand
+from affs_fuse.runtime.observation import Observation
 from affs_fuse.runtime.policy import Identity, Policy
 from affs_fuse.runtime.registry import Registry
 from affs_fuse.runtime.session import Session, Sessions
@@ -361,9 +362,9 @@ class FakeRuntime:
     """Everything between a connection and the engine, over a FakeEngine. The owner of the mount is
     uid 1000."""
 
-    def __init__(self) -> None:
+    def __init__(self, observation: Observation | None = None) -> None:
         self.time = Ticking()
-        clock = Clock(now_ns=self.time.now_ns)
+        clock = self.make_clock()
         self.engine = FakeEngine()
         self.registry = Registry(COMMANDS)
         self.events = EventBus(clock, self.time.entropy)
@@ -375,7 +376,11 @@ class FakeRuntime:
             sessions=self.sessions,
             clock=clock,
             entropy=self.time.entropy,
+            observation=observation,
         )
+
+    def make_clock(self) -> Clock:
+        return Clock(now_ns=self.time.now_ns)
 
 
 OWNER = Identity(uid=1000, gid=1000, user="ann")

@@ -14,11 +14,13 @@ from affs_fuse.runtime.commands.diff import DIFF
 from affs_fuse.runtime.commands.help import HELP
 from affs_fuse.runtime.commands.hold import HOLD
 from affs_fuse.runtime.commands.log import LOG
+from affs_fuse.runtime.commands.metrics import METRICS, PROMETHEUS
 from affs_fuse.runtime.commands.pin import PIN
 from affs_fuse.runtime.commands.ping import PING
 from affs_fuse.runtime.commands.publish import PUBLISH
 from affs_fuse.runtime.commands.rollback import ROLLBACK
 from affs_fuse.runtime.commands.show import SHOW
+from affs_fuse.runtime.commands.slow import SLOW
 from affs_fuse.runtime.commands.status import STATUS
 from affs_fuse.runtime.commands.unpin import UNPIN
 from affs_fuse.runtime.commands.watch import WATCH
@@ -41,6 +43,9 @@ COMMANDS: tuple[Command[Any], ...] = (
     LOG,
     DF,
     WATCH,
+    METRICS,
+    PROMETHEUS,
+    SLOW,
     PING,
     HELP,
     DESCRIBE,

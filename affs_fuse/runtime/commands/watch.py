@@ -62,6 +62,7 @@ WATCH = Command(
             Field("trace", "Trace", FieldKind.ID, wide=True),
         ),
     ),
+    endless=True,
     errors=("event.cursor",),
     examples=(
         Example("watch", "everything"),
