@@ -24,7 +24,7 @@ from affs_fuse.volume.commit import LastCommit
 from affs_fuse.volume.layout import Geometry
 from affs_fuse.volume.owner import Host, Ownership
 from affs_fuse.volume.recovery import Opened, RecoveryReport, open_commit
-from affs_fuse.volume.space import Space
+from affs_fuse.volume.space import Segment, Space
 from affs_fuse.volume.states import StateTable
 from affs_fuse.volume.superblock import check_features, geometry_of, read_superblock
 from affs_fuse.volume.working import SystemTrees, WorkingState
@@ -71,7 +71,8 @@ def _no_sleep(seconds: float) -> None:
 class OpenOptions:
     """cache_bytes: of namespace nodes. recover_previous: may write after falling back past a
     damaged commit. takeover: believe that another machine's owner is dead. device: use this
-    instead of the path. sleep: how to wait for another machine's heartbeat."""
+    instead of the path. sleep: how to wait for another machine's heartbeat. amend: sets right what
+    is recorded of segments, for a repair."""
 
     read_only: bool = False
     cache_bytes: int = CACHE_BYTES_DEFAULT
@@ -82,6 +83,7 @@ class OpenOptions:
     host: Host | None = None
     device: Device | None = None
     sleep: Callable[[float], None] = _no_sleep
+    amend: Callable[[list[Segment]], None] = lambda segments: None
 
 
 @dataclass(slots=True, eq=False)
@@ -183,6 +185,7 @@ def _open_parts(device: Device, options: OpenOptions) -> Parts:
         cache_bytes=options.cache_bytes,
         make_space=lambda: make_space(device, geometry, superblock.place_count),
         recover_previous=options.recover_previous,
+        amend=options.amend,
     )
     session = options.entropy(16)
     ownership = Ownership(device, uuid, session, host)

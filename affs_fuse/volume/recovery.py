@@ -73,6 +73,7 @@ class _Source:
     superblock: Superblock
     geometry: Geometry
     cache_bytes: int
+    amend: Callable[[list[Segment]], None]
 
 
 def open_commit(
@@ -83,13 +84,15 @@ def open_commit(
     cache_bytes: int,
     make_space: Callable[[], Space],
     recover_previous: bool,
+    amend: Callable[[list[Segment]], None] = lambda segments: None,
 ) -> Opened:
-    """Choose and open a commit. Writes nothing.
+    """Choose and open a commit. Writes nothing. amend: may set right what is recorded of segments
+    before anything is believed of it (repair.py).
 
     Errors: volume.no_commit (no record verifies), volume.roots_damaged (none of the records on the
     chain can be opened), volume.ring_conflict (two different records with one seq).
     """
-    source = _Source(device, superblock, geometry, cache_bytes)
+    source = _Source(device, superblock, geometry, cache_bytes, amend)
     ring = read_ring(device, superblock.format_uuid)
     records = ring.records
     if not records:
@@ -151,6 +154,7 @@ def _open(
     tree = Tree(cache, TREE_NAMESPACE, record.namespace_root)
     segments = list(space_tree.read_segments(trees.space, source.geometry))
     _check_segments(segments, source.geometry)
+    source.amend(segments)
     _load_root(source, record.namespace_root, cache, segments)
     for segment in segments:
         space.add(segment)

@@ -8,6 +8,7 @@ every block of file data against its checksum as well. The check has its own way
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from itertools import pairwise
 
 from affs_fuse.auv import AuvError, decode
@@ -40,7 +41,16 @@ from affs_fuse.volume.verify_nodes import NodeReader
 from affs_fuse.volume.verify_report import Finding, Progress, Report, Severity
 from affs_fuse.volume.verify_space import SpaceCheck, SpaceTable
 
-__all__ = ["Finding", "Progress", "Report", "Severity", "verify_volume"]
+__all__ = [
+    "CommitCheck",
+    "Examination",
+    "Finding",
+    "Progress",
+    "Report",
+    "Severity",
+    "examine_volume",
+    "verify_volume",
+]
 
 OWNER_OPEN = 1
 WORKING = "working"
@@ -61,6 +71,27 @@ def verify_volume(
     progress may raise to end the check. Errors, where there is nothing to check at all:
     volume.not_affs, volume.version, volume.feature, volume.truncated, volume.superblock_damaged.
     """
+    return examine_volume(device, data=data, progress=progress).report
+
+
+@dataclass(frozen=True, slots=True)
+class Examination:
+    """A check, and what it went by: what a repair is planned from. commit: None where no record is
+    good."""
+
+    report: Report
+    superblock: Superblock
+    ring: RingReading
+    commit: "CommitCheck | None"
+
+
+def examine_volume(
+    device: Device,
+    *,
+    data: bool = False,
+    progress: Callable[[Progress], None] = _no_progress,
+) -> Examination:
+    """verify_volume(), with all that it has learned. Errors: the same."""
     report = Report(progress)
     superblock = read_superblock(device)
     check_features(superblock, writable=False)
@@ -68,10 +99,12 @@ def verify_volume(
     _check_owner(device, superblock, report)
     ring = read_ring(device, superblock.format_uuid)
     record = _check_ring(ring, report)
+    commit = None
     if record is not None:
         report.seq = record.seq
-        _CommitCheck(device, superblock, record, report, data=data).run()
-    return report
+        commit = CommitCheck(device, superblock, record, report, data=data)
+        commit.run()
+    return Examination(report, superblock, ring, commit)
 
 
 # ---- header regions ----
@@ -188,8 +221,12 @@ def _check_chain(ring: RingReading, records: list[Commit], report: Report) -> No
 # ---- one commit ----
 
 
-class _CommitCheck:
-    """All trees of one commit, then free space."""
+class CommitCheck:
+    """All trees of one commit, then free space.
+
+    After run(): table, states, namespaces have what was found; damaged_nodes counts the nodes that
+    could not be had, damaged_system_nodes those of them that belong to the system trees.
+    """
 
     def __init__(
         self,
@@ -200,46 +237,50 @@ class _CommitCheck:
         *,
         data: bool,
     ) -> None:
-        self._record = record
+        self.record = record
         self._report = report
         geometry = geometry_of(superblock)
+        self.states: dict[int, KeptState] = {}
+        self.damaged_system_nodes = 0
         self._nodes = NodeReader(device, superblock, geometry, report)
         self._system_nodes: list[Pointer] = []
         self._nodes.on_new_node = self._system_nodes.append
         self._nodes.nodes_expected = record.used_blocks // NODE_BLOCKS if not data else 0
-        self._table = SpaceTable.read(self._nodes.items(record.space_root, ""))
-        self._nodes.places = self._table.places()
-        self._space = SpaceCheck(device, superblock, geometry, record, self._table, report)
-        self._data = data
-        self._device = device
-        self._superblock = superblock
-        self._segment_blocks = geometry.segment_blocks
-
-    def run(self) -> None:
-        record = self._record
-        self._space.check_table()
-        states, pointers = self._read_states()
-        self._check_system()
-        self._check_states(states, pointers)
-        namespaces = NamespaceCheck(
-            self._device,
-            self._superblock,
-            self._segment_blocks,
+        self.table = SpaceTable.read(self._nodes.items(record.space_root, ""))
+        self._nodes.places = self.table.places()
+        self._space = SpaceCheck(device, superblock, geometry, record, self.table, report)
+        self.namespaces = NamespaceCheck(
+            device,
+            superblock,
+            geometry.segment_blocks,
             self._nodes,
-            self._report,
-            data=self._data,
+            report,
+            data=data,
             next_object=record.next_object,
         )
-        for state in self._in_order(states):
-            namespaces.check(state)
+
+    @property
+    def damaged_nodes(self) -> int:
+        """Nodes of any tree."""
+        return self._nodes.damage_count
+
+    def run(self) -> None:
+        self._space.check_table()
+        self.states, pointers = self._read_states()
+        self._check_system()
+        self.damaged_system_nodes = self._nodes.damage_count
+        self._check_states(self.states, pointers)
+        self._nodes.on_new_node = self.namespaces.reach_node
+        for state in self.in_order():
+            self.namespaces.check(state)
         complete = self._nodes.damage_count == 0
-        self._space.check_bitmaps(namespaces.reached, complete=complete)
+        self._space.check_bitmaps(self.namespaces.reached, complete=complete)
         self._space.check_system_nodes(self._system_nodes)
 
     def _check_system(self) -> None:
         """What the system tree holds is values."""
         names = {ITEM_OPERATION: "operation", ITEM_POLICY: "setting"}
-        for (number, kind, offset), payload in self._nodes.items(self._record.system_root, ""):
+        for (number, kind, offset), payload in self._nodes.items(self.record.system_root, ""):
             self._report.items += 1
             if kind not in names:
                 continue
@@ -255,7 +296,7 @@ class _CommitCheck:
     def _read_states(self) -> tuple[dict[int, KeptState], dict[int, StatePointer]]:
         states: dict[int, KeptState] = {}
         pointers: dict[int, StatePointer] = {}
-        for (number, kind, _), payload in self._nodes.items(self._record.checkpoint_root, ""):
+        for (number, kind, _), payload in self._nodes.items(self.record.checkpoint_root, ""):
             self._report.items += 1
             if kind == ITEM_STATE:
                 try:
@@ -269,21 +310,21 @@ class _CommitCheck:
                 pointers[number] = StatePointer.unpack(payload)
         return states, pointers
 
-    def _in_order(self, states: dict[int, KeptState]) -> list[StateToCheck]:
+    def in_order(self) -> list[StateToCheck]:
         """Kept states by seq, so neighbours differ little; the working state last."""
-        ordered = sorted(states.values(), key=lambda state: (state.seq, state.number))
+        ordered = sorted(self.states.values(), key=lambda state: (state.seq, state.number))
         found = [
             StateToCheck(state.name, state.root, state.seq, state.object_count)
             for state in ordered
         ]
-        record = self._record
+        record = self.record
         found.append(StateToCheck(WORKING, record.namespace_root, record.seq, record.object_count))
         return found
 
     def _check_states(
         self, states: dict[int, KeptState], pointers: dict[int, StatePointer]
     ) -> None:
-        record, report = self._record, self._report
+        record, report = self.record, self._report
         labels: dict[str, int] = {}
         ids: dict[bytes, int] = {}
         for number, state in states.items():

@@ -78,7 +78,8 @@ class _Model:
 
 
 class NamespaceCheck:
-    """Checks states one after the other. reached: by segment, the blocks that any state reaches."""
+    """Checks states one after the other. reached: by segment, the blocks that any state reaches.
+    counted: the inodes of each state that was read whole. reach_node is told of each new node."""
 
     def __init__(
         self,
@@ -102,8 +103,8 @@ class NamespaceCheck:
         self._state = StateToCheck("", Pointer(0, 0, 0, bytes(16), 0, 0, 0), 0, None)
         self._damage_before = 0
         self.reached: dict[int, bytearray] = {}
+        self.counted: dict[StateToCheck, int] = {}
         self._extents = 0
-        nodes.on_new_node = self._reach_node
 
     # ---- one state ----
 
@@ -318,6 +319,7 @@ class NamespaceCheck:
         model, state = self._model, self._state
         if self._damaged:
             return
+        self.counted[state] = model.objects
         if model.entry_sum != model.link_sum:
             self._explain_links()
         if state.objects is not None and model.objects != state.objects:
@@ -378,7 +380,7 @@ class NamespaceCheck:
 
     # ---- blocks that are in use ----
 
-    def _reach_node(self, pointer: Pointer) -> None:
+    def reach_node(self, pointer: Pointer) -> None:
         """A node that was not met before: it must lie where nothing else lies."""
         if pointer.tree != TREE_NAMESPACE:
             return

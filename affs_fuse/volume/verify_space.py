@@ -27,7 +27,7 @@ from affs_fuse.volume.layout import Geometry, physical_block
 from affs_fuse.volume.verify_nodes import Item, address_text
 from affs_fuse.volume.verify_report import Report
 
-__all__ = ["SpaceCheck", "SpaceTable"]
+__all__ = ["SpaceCheck", "SpaceTable", "header_problem", "recorded_bits"]
 
 RUNS_SHOWN_MAX = 100
 
@@ -112,26 +112,11 @@ class SpaceCheck:
         self._check_header(number, item)
 
     def _check_header(self, number: int, item: Segment) -> None:
-        copy = item.copies[0]
-        block, result = self._device.read(self._geometry.place_offset(copy.place), BLOCK_SIZE)
-        if not result.ok:
-            self._warn_header(number, f"cannot be read (errno {result.errno})")
-            return
-        try:
-            verify_segment_header(block, self._superblock.format_uuid)
-        except StructureError as error:
-            self._warn_header(number, error.message)
-            return
-        header = SegmentHeader.unpack(block)
-        told = (header.segment, header.place, header.copy_generation, header.intent, header.salt)
-        known = (number, copy.place, copy.generation, item.intent, self._superblock.salt)
-        if told != known:
-            self._warn_header(number, "speaks of another segment, place, generation or intent")
-
-    def _warn_header(self, number: int, what: str) -> None:
-        self._report.warning(
-            "verify.segment_header", f"the header of segment {number} (advisory): {what}"
-        )
+        problem = header_problem(self._device, self._superblock, self._geometry, number, item)
+        if problem:
+            self._report.warning(
+                "verify.segment_header", f"the header of segment {number} (advisory): {problem}"
+            )
 
     # ---- data and namespace: bitmaps against what was reached ----
 
@@ -160,31 +145,10 @@ class SpaceCheck:
 
     def _recorded(self, number: int, item: Segment) -> bytearray | None:
         """The segment's bitmap as recorded, block 0 (its header) set; None after an error."""
-        size = self._geometry.segment_blocks // 8
         chunks = self._table.chunks.get(number)
-        bits = bytearray(size)
-        first = NODE_BLOCKS if item.intent == INTENT_METADATA else 1
-        capacity = self._geometry.segment_blocks - first
-        if chunks is not None:
-            whole = b"".join(chunks[index] for index in sorted(chunks))
-            wanted = list(range(-(-size // BITMAP_CHUNK_SIZE)))
-            if sorted(chunks) != wanted or len(whole) != size:
-                self._error(number, f"the bitmap of segment {number} has missing or odd chunks")
-                return None
-            bits[:] = whole
-        elif item.used_blocks == capacity:
-            bitmap.set_range(bits, first, capacity)
-        elif item.used_blocks:
-            self._error(number, f"segment {number} is in partial use and has no bitmap")
-            return None
-        if chunks is not None and not bits[0] & 1:
-            self._error(number, f"the bitmap of segment {number} gives its header away")
-        bits[0] |= 1
-        count = bitmap.count(bits) - 1
-        if count != item.used_blocks:
-            self._error(
-                number, f"segment {number} says {item.used_blocks} used blocks, its bitmap {count}"
-            )
+        bits, problem = recorded_bits(self._geometry.segment_blocks, item, chunks)
+        if problem:
+            self._error(number, f"segment {number}: {problem}")
         return bits
 
     def _compare(
@@ -239,6 +203,53 @@ class SpaceCheck:
 
     def _error(self, number: int, message: str) -> None:
         self._report.error("verify.segment", message, block=f"{number}:0")
+
+
+def header_problem(
+    device: Device, superblock: Superblock, geometry: Geometry, number: int, item: Segment
+) -> str:
+    """What is wrong with the advisory header of a segment, or ""."""
+    copy = item.copies[0]
+    block, result = device.read(geometry.place_offset(copy.place), BLOCK_SIZE)
+    if not result.ok:
+        return f"cannot be read (errno {result.errno})"
+    try:
+        verify_segment_header(block, superblock.format_uuid)
+    except StructureError as error:
+        return error.message
+    header = SegmentHeader.unpack(block)
+    told = (header.segment, header.place, header.copy_generation, header.intent, header.salt)
+    if told != (number, copy.place, copy.generation, item.intent, superblock.salt):
+        return "speaks of another segment, place, generation or intent"
+    return ""
+
+
+def recorded_bits(
+    segment_blocks: int, item: Segment, chunks: dict[int, bytes] | None
+) -> tuple[bytearray | None, str]:
+    """A segment's bitmap as the space tree has it, block 0 set, and what is wrong with it or "".
+    None where it cannot be told."""
+    size = segment_blocks // 8
+    bits = bytearray(size)
+    first = NODE_BLOCKS if item.intent == INTENT_METADATA else 1
+    capacity = segment_blocks - first
+    problem = ""
+    if chunks is not None:
+        whole = b"".join(chunks[index] for index in sorted(chunks))
+        if sorted(chunks) != list(range(-(-size // BITMAP_CHUNK_SIZE))) or len(whole) != size:
+            return None, "its bitmap has missing or odd chunks"
+        bits[:] = whole
+        if not bits[0] & 1:
+            problem = "its bitmap gives its header away"
+    elif item.used_blocks == capacity:
+        bitmap.set_range(bits, first, capacity)
+    elif item.used_blocks:
+        return None, "it is in partial use and has no bitmap"
+    bits[0] |= 1
+    count = bitmap.count(bits) - 1
+    if count != item.used_blocks:
+        problem = f"it says {item.used_blocks} used blocks, its bitmap {count}"
+    return bits, problem
 
 
 def _differences(recorded: bytearray, found: bytearray) -> Iterator[tuple[int, int, bool]]:

@@ -109,11 +109,15 @@ class Volume:
         """Mark it closed cleanly (if nothing is uncommitted) and release the device. Commits
         nothing.
         """
+        self.release()
+        self.device.close()
+
+    def release(self) -> None:
+        """Mark it closed cleanly; the device stays open, and locked."""
         if not self.read_only and not self.device.read_only:
             with suppress(AffsError):  # the next opening then takes it for unclean, which is safe
                 self._parts.owner.release(self.clock.now_ns())
                 self._parts.barrier.flush()
-        self.device.close()
 
     def __enter__(self) -> "Volume":
         return self

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from vandal import Vandal
 
 from affs_fuse import auv
 from affs_fuse.core.codec import Extent, Inode, Name, Segment, pack_name
@@ -34,7 +35,6 @@ from affs_fuse.core.constants import (
     RING_OFFSET,
     SUPERBLOCK_OFFSET,
 )
-from affs_fuse.core.tree import Tree
 from affs_fuse.device.file import open_device
 from affs_fuse.volume.mkfs import MkfsOptions, make_volume
 from affs_fuse.volume.verify import Report, Severity, verify_volume
@@ -74,41 +74,6 @@ def codes(report: Report) -> set[str]:
 
 
 # ---- damage with right checksums: what a faulty writer would leave ----
-
-
-class Vandal:
-    """Changes items of the working state behind the namespace's back."""
-
-    def __init__(self, library: Library) -> None:
-        self.library = library
-        self.tree: Tree = library.volume.working.tree
-
-    def inode(self, path: bytes, **changes: object) -> None:
-        number = self.library.number(path)
-        payload = self.library.call(self.tree.get, number, ITEM_INODE, 0)
-        assert payload is not None
-        self.put(number, ITEM_INODE, 0, Inode.unpack(payload)._replace(**changes).pack())
-
-    def put(self, number: int, kind: int, offset: int, payload: bytes) -> None:
-        self.library.call(self.tree.put, number, kind, offset, payload)
-
-    def delete(self, number: int, kind: int, offset: int) -> None:
-        assert self.library.call(self.tree.delete, number, kind, offset)
-
-    def first(self, path: bytes, kind: int) -> tuple[int, int, bytes]:
-        """Object number, offset and payload of an object's first item of a type."""
-        return self.first_of(self.library.number(path), kind)
-
-    def first_of(self, number: int, kind: int) -> tuple[int, int, bytes]:
-        item = self.library.call(self.tree.seek, number, kind, 0)
-        assert item is not None
-        assert item[:2] == (number, kind)
-        return number, item[2], item[3]
-
-    def move(self, path: bytes, kind: int, to_offset: int) -> None:
-        number, offset, payload = self.first(path, kind)
-        self.delete(number, kind, offset)
-        self.put(number, kind, to_offset, payload)
 
 
 def drop_inode(vandal: Vandal) -> None:
