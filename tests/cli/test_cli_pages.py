@@ -1,7 +1,6 @@
 """What is made from the registry of commands: manual pages and completion scripts, in real
 shells."""
 
-import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -65,7 +64,6 @@ def test_reserved_names_are_affsctls_own() -> None:
     assert not {"shell", "sh"} & {command.name for command in COMMANDS}
 
 
-@pytest.mark.skipif(shutil.which("groff") is None, reason="groff is not installed")
 def test_groff_has_nothing_to_say_about_the_manual() -> None:
     found = subprocess.run(
         ["groff", "-man", "-ww", "-Tutf8", "-z", *sorted(map(str, ROOT.glob("docs/man/*.1")))],
@@ -120,7 +118,6 @@ def test_in_a_real_bash(served: Any, search_path: str, line: str, expected: list
     assert (found.stdout.split(), found.stderr) == (expected, "")
 
 
-@pytest.mark.skipif(shutil.which("fish") is None, reason="fish is not installed")
 @pytest.mark.parametrize(("line", "expected"), LINES, ids=[line for line, _ in LINES])
 def test_in_a_real_fish(
     served: Any, search_path: str, tmp_path: Path, line: str, expected: list[str]
@@ -138,7 +135,6 @@ def test_in_a_real_fish(
     assert all("\t" in row for row in found.stdout.splitlines() if row.startswith("--"))
 
 
-@pytest.mark.skipif(shutil.which("zsh") is None, reason="zsh is not installed")
 def test_in_a_real_zsh(served: Any, search_path: str, tmp_path: Path) -> None:
     main(["-q", "checkpoint", "-l", "nightly"])
     terminal = Terminal(
@@ -164,7 +160,6 @@ def test_in_a_real_zsh(served: Any, search_path: str, tmp_path: Path) -> None:
     assert terminal.end() == 0
 
 
-@pytest.mark.skipif(shutil.which("zsh") is None, reason="zsh is not installed")
 def test_the_zsh_script_is_sound(search_path: str, served: Any, tmp_path: Path) -> None:
     """Its syntax, and that each command of the registry has its options in it."""
     path = ROOT / "ctl/affs_ctl/completions/_affsctl"
