@@ -24,6 +24,7 @@ from affs_fuse.runtime.engine_metrics import (
     request_metrics,
     runtime_metrics,
 )
+from affs_fuse.runtime.event_archive import EventArchive
 from affs_fuse.runtime.events import EventBus
 from affs_fuse.runtime.latency import Latencies
 from affs_fuse.runtime.metrics import Metrics, gauge
@@ -58,7 +59,7 @@ def build_parts(
     following = config.view == "published"
     counts = LookupCounts()
     kernel = KernelCaches(config.directory, counts)
-    events = EventBus(SYSTEM_CLOCK, system_entropy)
+    events = EventBus(SYSTEM_CLOCK, system_entropy, EventArchive(lambda: volume.settings))
     namespace = Namespace(
         volume,
         relatime=config.atime,

@@ -270,6 +270,7 @@ class Committer:
         while True:
             started = clock.monotonic()
             try:
+                self._events.save()
                 self._namespace.flush_all()
                 cut = self._volume.cut(None, self._request(tickets))
             except NodeMissing as missing:

@@ -440,6 +440,8 @@ class Engine:
 
     async def finish(self) -> None:
         """After the last operation: make everything durable. Errors: volume.*, device.*"""
+        if not self._volume.read_only:
+            self._events.end()
         await self._committer.commit()
 
     def statistics(self) -> EngineStatistics:

@@ -30,6 +30,8 @@ class SettingKind(IntEnum):
     HOOKS = 4
     TOKENS = 5
     COLLECTIONS = 6
+    EVENTS = 7
+    PERSONALITY = 8
 
 
 class Settings:

@@ -134,3 +134,20 @@ def test_a_trace_is_in_the_lines_of_the_log(folder: Path) -> None:
         client.run("checkpoint -l one", trace="trace-1")
     lines = [line for line in mounted.read_log().splitlines() if "trace=trace-1" in line]
     assert any("slow: command checkpoint" in line for line in lines)
+
+
+def test_a_cursor_goes_on_in_the_next_daemon(folder: Path) -> None:
+    with Mounted(folder, options="commit_interval=0") as mounted:
+        first = mounted.affsctl("status")["runtime"]["events"]["cursor"]
+        mounted.affsctl("checkpoint", "-l", "one")
+        mounted.remount()
+        mounted.affsctl("publish")
+        followed = mounted.affsctl("watch", "checkpoint", "publish", "--after", first, "-c", "2")
+        kinds = [event["kind"] for event in followed["items"]]
+        assert kinds == ["checkpoint", "publish"]
+        mounted.kill()
+        mounted.start()
+        mounted.affsctl("publish")
+        cursor = followed["items"][0]["cursor"]
+        followed = mounted.affsctl("watch", "publish", "--after", cursor, "-c", "2")
+        assert [event["kind"] for event in followed["items"]] == ["lost", "publish"]

@@ -47,7 +47,8 @@ WATCH = Command(
     description=(
         "A client that reads too slowly loses the oldest events and gets one `lost` event in "
         "their place; it should then read the state afresh. Each event has a cursor from which "
-        "a later `watch --after` goes on."
+        "a later `watch --after` goes on, also after the daemon was started anew; where events "
+        "may be missing, it says `lost`."
     ),
     options=Options,
     run=_run,
