@@ -41,6 +41,7 @@ class Environment:
     watchdog_us: int = 0
     journal_stream: str = ""
     runtime_directory: str = ""
+    config_directory: str = ""
     user_id: int = 0
     group_id: int = 0
     process_id: int = 0
@@ -53,6 +54,7 @@ class Environment:
             watchdog_us=int(watchdog) if watchdog.isdecimal() else 0,
             journal_stream=variables.get("JOURNAL_STREAM", ""),
             runtime_directory=variables.get("XDG_RUNTIME_DIR", ""),
+            config_directory=_config_directory(variables),
             user_id=os.geteuid(),
             group_id=os.getegid(),
             process_id=os.getpid(),
@@ -87,6 +89,15 @@ class Environment:
         return [os.path.join(each, f"{volume_uuid}.json") for each in dict.fromkeys(directories)]
 
 
+def _config_directory(variables: Mapping[str, str]) -> str:
+    """Of the user; root's is the host's."""
+    if os.geteuid() == 0:
+        return ""
+    home = variables.get("HOME", "")
+    base = variables.get("XDG_CONFIG_HOME") or (f"{home}/.config" if home else "")
+    return os.path.join(base, "affs") if os.path.isabs(base) else ""
+
+
 @dataclass(frozen=True, slots=True)
 class MountConfig:
     """A mount as asked for. Paths are absolute; sizes in bytes; times in seconds.
@@ -117,6 +128,7 @@ class MountConfig:
     views: str = "owner"
     spin: str = "auto"
     metrics: Target | None = None
+    hooks: str = "listed"
     slow_s: float = SLOW_DEFAULT_S
     atime: str = "relatime"
 

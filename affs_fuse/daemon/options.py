@@ -88,6 +88,8 @@ def _specs() -> Iterator[OptionSpec]:
         OptionSpec("log", Kind.PATH, "syslog, journal, stderr or a file"),
         OptionSpec("metrics", Kind.TEXT,
                    "offer metrics at a loopback port, a socket's path, or keep FILE.prom"),
+        OptionSpec("hooks", Kind.CHOICE, "which hooks of the volume may run (listed)",
+                   ("off", "listed", "all")),
         OptionSpec("slow", Kind.SECONDS, "log what takes longer, 0 = off (1)"),
         OptionSpec("recover", Kind.CHOICE, "what to do about a damaged newest commit",
                    ("no", "previous")),

@@ -164,6 +164,8 @@ class Service:
                     await nursery.start(parts.control.run, socket_file)
                 if parts.exposition is not None:
                     nursery.start_soon(parts.exposition.serve)
+                if not parts.volume.read_only:
+                    nursery.start_soon(parts.hooks.serve)
                 nursery.start_soon(self._signals, parts, nursery)
                 nursery.start_soon(self._announce, parts)
                 status = await self._serve(parts)

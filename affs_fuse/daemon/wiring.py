@@ -1,11 +1,14 @@
 """Every object of a mounted volume, made once and handed to those that need it."""
 
+import os
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 from affs_fuse.clock import SYSTEM_CLOCK, system_entropy
 from affs_fuse.control import ControlServer, Exposition, control_metrics
 from affs_fuse.daemon.config import Environment, MountConfig
+from affs_fuse.daemon.host_config import config_files, read_host_config
 from affs_fuse.errors import AffsError, Category
 from affs_fuse.fuse.invalidation import KernelCaches
 from affs_fuse.fuse.lookup_counts import LookupCounts
@@ -26,6 +29,9 @@ from affs_fuse.runtime.engine_metrics import (
 )
 from affs_fuse.runtime.event_archive import EventArchive
 from affs_fuse.runtime.events import EventBus
+from affs_fuse.runtime.hook import HookRules
+from affs_fuse.runtime.hook_process import run_process
+from affs_fuse.runtime.hooks import HookPlace, Hooks
 from affs_fuse.runtime.latency import Latencies
 from affs_fuse.runtime.metrics import Metrics, gauge
 from affs_fuse.runtime.observation import Observation
@@ -50,6 +56,7 @@ class Parts:
     session: Session
     control: ControlServer
     exposition: Exposition | None
+    hooks: Hooks
 
 
 def build_parts(
@@ -81,7 +88,8 @@ def build_parts(
     )
     uuid = uuid_text(volume.uuid)
     slow = SlowLog(SYSTEM_CLOCK, config.slow_s)
-    observation = Observation(slow, Metrics({"volume": uuid}))
+    hooks = _hooks(engine, events, config, environment, uuid)
+    observation = Observation(slow, Metrics({"volume": uuid}), hooks)
     operations = Operations(
         engine, namespace, kernel, counts, control_path,
         VIEW_TIMEOUT_S if following else CACHE_TIMEOUT_S,
@@ -110,13 +118,27 @@ def build_parts(
         VolumeMetrics(volume, namespace, engine, version).families,
         fuse_metrics(operations.statistics, session.spin_statistics),
         request_metrics(dispatcher.statistics),
-        runtime_metrics(sessions.statistics, events, slow),
+        runtime_metrics(sessions.statistics, events, slow, hooks),
         control_metrics(control),
         process_metrics,
     ):
         observation.metrics.register(source)
     exposition = _exposition(config, uuid, observation.metrics)
-    return Parts(volume, engine, session, control, exposition)
+    return Parts(volume, engine, session, control, exposition, hooks)
+
+
+def _hooks(
+    engine: Engine, events: EventBus, config: MountConfig, environment: Environment, uuid: str
+) -> Hooks:
+    host = read_host_config(config_files(environment.config_directory), environment.user_id)
+    rules = HookRules(config.hooks, host.programs, host.urls, environment.user_id)
+    place = HookPlace(
+        uuid=uuid,
+        directory=os.fsencode(config.directory).decode("utf-8", "replace"),
+        post_command=[sys.executable, "-I", "-m", "affs_fuse.daemon.hook_post"],
+        own_device=lambda: os.stat(config.directory).st_dev,
+    )
+    return Hooks(engine.settings, events, rules, place, run_process, SYSTEM_CLOCK)
 
 
 def _exposition(config: MountConfig, uuid: str, metrics: Metrics) -> Exposition | None:

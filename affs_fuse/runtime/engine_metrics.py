@@ -13,6 +13,7 @@ from affs_fuse.posix.namespace import Namespace
 from affs_fuse.runtime.describe import space_dict
 from affs_fuse.runtime.engine import Engine
 from affs_fuse.runtime.events import EventBus
+from affs_fuse.runtime.hooks import Hooks
 from affs_fuse.runtime.metrics import Family, MetricKind, Sample, counter, gauge, histograms
 from affs_fuse.runtime.session import SessionStatistics
 from affs_fuse.runtime.slow import SlowLog
@@ -183,9 +184,9 @@ def request_metrics(requests: Callable[[], RequestStatistics]) -> Callable[[], I
 
 
 def runtime_metrics(
-    sessions: Callable[[], SessionStatistics], events: EventBus, slow: SlowLog
+    sessions: Callable[[], SessionStatistics], events: EventBus, slow: SlowLog, hooks: Hooks
 ) -> Callable[[], Iterable[Family]]:
-    """Of sessions, events and what was slow."""
+    """Of sessions, events, hooks and what was slow."""
 
     def families() -> Iterator[Family]:
         told = events.statistics()
@@ -197,6 +198,13 @@ def runtime_metrics(
         yield counter(
             "affs_slow_operations_total", "Longer than the mount option `slow`.",
             slow.statistics().slow,
+        )
+        ran = hooks.statistics()
+        yield counter(
+            "affs_hooks_total", "Events for hooks, by what became of them.",
+            {"done": ran.done, "failed": ran.failed, "refused": ran.refused,
+             "left_out": ran.left_out},
+            "outcome",
         )
 
     return families

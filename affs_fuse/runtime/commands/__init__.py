@@ -13,6 +13,7 @@ from affs_fuse.runtime.commands.df import DF
 from affs_fuse.runtime.commands.diff import DIFF
 from affs_fuse.runtime.commands.help import HELP
 from affs_fuse.runtime.commands.hold import HOLD
+from affs_fuse.runtime.commands.hooks import HOOK, HOOKS, UNHOOK
 from affs_fuse.runtime.commands.log import LOG
 from affs_fuse.runtime.commands.metrics import METRICS, PROMETHEUS
 from affs_fuse.runtime.commands.pin import PIN
@@ -46,6 +47,9 @@ COMMANDS: tuple[Command[Any], ...] = (
     METRICS,
     PROMETHEUS,
     SLOW,
+    HOOKS,
+    HOOK,
+    UNHOOK,
     PING,
     HELP,
     DESCRIBE,
