@@ -96,7 +96,8 @@ async def test_a_hook_is_declared_listed_and_removed() -> None:
         "x publish --run /a/../b", "x publish --run '/a\n'", "'' publish --run /a",
         "../x publish --run /a", "x publish --post ftp://b/", "x publish --post http://u@b/",
         "x publish --post http:///x", "x publish --post http://b/../c",
-        "x publish --post 'http://b/ c'", "x publish --post http://b:99999/", "x publish --post http://b/#f",
+        "x publish --post 'http://b/ c'", "x publish --post http://b:99999/",
+        "x publish --post http://b/#f",
     ],
 )  # fmt: skip
 async def test_what_is_no_hook(words: str) -> None:
