@@ -447,8 +447,8 @@ class Namespace:
     def _remove_soon(self, number: int) -> None:
         orphans = self._context.orphans
         orphans.release(number)
-        with suppress(NodeMissing, AffsError):  # it waits for remove_step() then
-            orphans.remove_part(number)
+        with suppress(NodeMissing, AffsError, MemoryError):  # it waits for remove_step() then
+            self._volume.attempt(orphans.remove_part, number)
 
     # ---- buffered data ----
 

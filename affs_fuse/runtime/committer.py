@@ -23,7 +23,7 @@ from affs_fuse.runtime.loader import Loader
 from affs_fuse.runtime.trace import current_trace, traced
 from affs_fuse.runtime.workers import Workers
 from affs_fuse.runtime.writeback import Writeback
-from affs_fuse.volume.commit import Cut, CutRequest
+from affs_fuse.volume.commit import Cut, CutRequest, write_failure
 from affs_fuse.volume.missing import NodeMissing
 from affs_fuse.volume.volume import Volume
 
@@ -309,15 +309,8 @@ class Committer:
         started = monotonic()
         try:
             await self._workers.commit(cut.write)
-        except AffsError as failure:
-            error = failure
-        except (OSError, MemoryError) as failure:
-            error = AffsError(
-                "volume.commit_failed",
-                Category.IO,
-                f"writing a commit failed: {failure}",
-                hint="see the log; unmount, and run fsck.affs",
-            )
+        except (AffsError, OSError, MemoryError) as failure:
+            error = write_failure(failure)
         self._stages.note("write", monotonic() - started)
         try:
             self._volume.complete(cut, error)
@@ -326,16 +319,22 @@ class Committer:
         return None
 
     def _fail(self, tickets: list[_Ticket], error: AffsError) -> None:
-        if self._volume.read_only and not self._told_read_only:
-            self._told_read_only = True
-            _log.critical("the volume is read-only from now on: %s", self._volume.read_only_reason)
-            self._events.publish("read_only", reason=self._volume.read_only_reason)
-        elif not self._volume.read_only:
+        if self._volume.read_only:
+            self.tell_read_only()
+        else:
             _log.error("a commit failed, nothing is lost yet: %s", error.message)
         self._loader.report(error)
         for ticket in tickets:
             if not ticket.done.is_set():
                 ticket.end(None, error)
+
+    def tell_read_only(self) -> None:
+        """If the volume has become read-only: say so in the log and as an event, once."""
+        if not self._volume.read_only or self._told_read_only:
+            return
+        self._told_read_only = True
+        _log.critical("the volume is read-only from now on: %s", self._volume.read_only_reason)
+        self._events.publish("read_only", reason=self._volume.read_only_reason)
 
     def statistics(self) -> CommitterStatistics:
         return CommitterStatistics(

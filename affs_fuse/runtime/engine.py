@@ -153,7 +153,7 @@ class Engine:
                     name = task.__qualname__
                     _log.critical("%s failed in a way that should not happen", name, exc_info=error)
                     self._volume.fail(f"an internal error in {name}: {error}")
-                    self._events.publish("read_only", reason=self._volume.read_only_reason)
+                    self._committer.tell_read_only()
                     await trio.sleep(1)
 
         return guarded
@@ -179,9 +179,12 @@ class Engine:
         if not self._operations % PRESSURE_EVERY and self._volume.wants_commit:
             self._committer.wake()
         try:
-            return function(*args, **kwargs)
+            return self._volume.attempt(function, *args, **kwargs)
         except (NodeMissing, DataMissing, AffsError) as error:
             first = error
+        except Exception:
+            self._committer.tell_read_only()
+            raise
         return await self._run_again(first, lambda: function(*args, **kwargs))
 
     async def _run_again(
@@ -204,9 +207,12 @@ class Engine:
                     raise
                 reread = True
             try:
-                return function()
+                return self._volume.attempt(function)
             except (NodeMissing, DataMissing, AffsError) as error:
                 failure = error
+            except Exception:
+                self._committer.tell_read_only()
+                raise
 
     async def _ripen(self, failure: AffsError) -> None:
         """A commit that may help, after what has no name any more gave its room back; the failure

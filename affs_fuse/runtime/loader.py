@@ -49,7 +49,7 @@ class Loader:
         """The operation's result, or its error; AffsError of the load that failed."""
         for _ in range(ATTEMPTS_MAX):
             try:
-                return function(*args, **kwargs)
+                return self._volume.attempt(function, *args, **kwargs)
             except (NodeMissing, DataMissing) as error:
                 missing = error
             await self.load(missing)

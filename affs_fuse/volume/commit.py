@@ -17,7 +17,7 @@ record written.
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from affs_fuse.core.codec import Commit, OpenSegment, Pointer, SegmentHeader
+from affs_fuse.core.codec import Commit, OpenSegment, Pointer, SegmentHeader, frame_checksum
 from affs_fuse.core.constants import (
     BLOCK_SIZE,
     INTENT_METADATA,
@@ -38,7 +38,15 @@ from affs_fuse.volume.space import Run, Space
 from affs_fuse.volume.states import KeptState, StateTable
 from affs_fuse.volume.working import SystemTrees, WorkingState
 
-__all__ = ["OBJECT_NUMBERS_AHEAD", "Cut", "CutRequest", "Keep", "LastCommit", "make_cut"]
+__all__ = [
+    "OBJECT_NUMBERS_AHEAD",
+    "Cut",
+    "CutRequest",
+    "Keep",
+    "LastCommit",
+    "make_cut",
+    "write_failure",
+]
 
 OBJECT_NUMBERS_AHEAD = 1 << 20
 
@@ -83,6 +91,16 @@ class LastCommit:
     time_ns: int
     slot_image: bytes
     root: Pointer
+
+    @classmethod
+    def of(cls, cut: "Cut") -> "LastCommit":
+        return cls(
+            cut.seq,
+            frame_checksum(cut.image),
+            cut.record.time_ns,
+            cut.image,
+            cut.record.namespace_root,
+        )
 
 
 @dataclass(slots=True, eq=False)
@@ -163,6 +181,18 @@ class CutContext:
     place_count: int
     take_batches: Callable[[], tuple[WriteBatch | None, list[WriteBatch]]]
     write_block: Callable[[int, bytes], None]
+
+
+def write_failure(error: AffsError | OSError | MemoryError) -> AffsError:
+    """What Cut.write() raised, as the error of the commit."""
+    if isinstance(error, AffsError):
+        return error
+    return AffsError(
+        "volume.commit_failed",
+        Category.IO,
+        f"writing a commit failed: {error!r}",
+        hint="see the log; unmount, and run fsck.affs",
+    )
 
 
 def make_cut(context: CutContext, request: CutRequest) -> Cut:

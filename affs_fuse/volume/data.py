@@ -60,14 +60,14 @@ class WriteBatch:
         return sum(len(write.data) for write in self.writes)
 
     def execute(self) -> None:
-        """In a worker: write all. The error, if any, is kept for whoever ends the batch."""
+        """In a worker: write all. The error, if any, is kept for whoever ends the batch: also one
+        that nobody expects, since a commit may wait for this batch and must not take it for
+        written."""
         try:
-            writes: list[tuple[int, Buffer]] = [
-                (write.offset, write.data) for write in self.writes
-            ]
+            writes: list[tuple[int, Buffer]] = [(write.offset, write.data) for write in self.writes]
             write_merged(self.device, writes)
             self.behind.follow(writes)
-        except AffsError as error:
+        except Exception as error:  # noqa: BLE001 - kept, and raised by whoever ends the batch
             self.error = error
         finally:
             self.done.set()

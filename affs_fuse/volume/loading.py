@@ -24,7 +24,7 @@ class Load:
     device: Device
     offset: int
     data: list[bytes] | None = None
-    error: AffsError | None = None
+    error: AffsError | MemoryError | None = None
 
     def attempt(self) -> bool:
         """Without waiting: did it work?"""
@@ -34,7 +34,7 @@ class Load:
             else:
                 image = self.device.try_read(self.offset, NODE_SIZE)
                 self.data = None if image is None else [image]
-        except AffsError as error:
+        except (AffsError, MemoryError) as error:
             self.error = error
         return self.data is not None or self.error is not None
 
@@ -49,7 +49,7 @@ class Load:
                 self.data = [image]
             else:
                 self.error = device_error("reading", self.device.identity, self.offset, result)
-        except AffsError as error:
+        except (AffsError, MemoryError) as error:
             self.error = error
 
     def take(self) -> list[bytes]:

@@ -60,11 +60,13 @@ def check_deletable(volume: Volume, state: KeptState) -> None:
 
 
 def doom(volume: Volume, state: KeptState) -> KeptState:
-    """Mark a state as deleted: it disappears from every list at once. Errors: as
-    check_deletable."""
+    """Mark a state as deleted: it disappears from every list at once, and undo no longer leads to
+    it. Errors: as check_deletable."""
     check_deletable(volume, state)
     doomed = replace(state, flags=state.flags | STATE_DOOMED)
+    volume.begin_change()
     volume.states.put(doomed)
+    volume.states.forget_pointers_to(state.number)
     return doomed
 
 
@@ -174,6 +176,7 @@ class ReclaimJob:
         """Free, and forget the state; the number of blocks. One turn, then commit. Raises
         NodeMissing, with nothing changed (call again)."""
         volume, state = self._volume, self.state
+        volume.begin_change()
         # What the working state dropped since its last cut is judged by the ancestor it had then.
         free_dropped(volume.space, volume.working)
         late = self._late_frees() if self._hidden is not None else []
@@ -187,7 +190,7 @@ class ReclaimJob:
             volume.working.ancestor = state.parent
             volume.working.ancestor_seq = volume.states.seq_of(state.parent)
         for each in gone:
-            self._forget_pointers(each)
+            volume.states.forget_pointers_to(each.number)
             volume.states.remove(each.number)
         volume.note_change()
         return sum(blocks for _, blocks in [*runs, *late])
@@ -207,9 +210,6 @@ class ReclaimJob:
 
     def _parent(self) -> KeptState | None:
         return self._volume.states.get(self.state.parent)
-
-    def _forget_pointers(self, state: KeptState) -> None:
-        self._volume.states.forget_pointers_to(state.number)
 
 
 def collect(frees: _Frees, event: DiffEvent) -> None:

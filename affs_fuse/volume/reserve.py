@@ -9,7 +9,7 @@ from enum import IntEnum
 
 from affs_fuse.volume.space import Space, no_space
 
-__all__ = ["ReservePolicy", "RoomKind"]
+__all__ = ["OPERATION_NODES", "ReservePolicy", "RoomKind"]
 
 OPERATION_NODES = 16
 """Nodes that one operation may add: the paths of a few keys, with splits."""

@@ -54,20 +54,30 @@ class RingReading:
 
 
 def read_ring(device: Device, uuid: bytes) -> RingReading:
-    """Every slot of both rings. Never raises for what it finds; the slots say it."""
-    return RingReading(
-        tuple(
-            read_slot(device, uuid, region, index)
-            for region in range(len(layout.REGIONS))
-            for index in range(RING_SLOTS)
-        )
-    )
+    """Every slot of both rings. Never raises for what it finds; the slots say it.
+
+    A ring is read as a whole; slot by slot only where that fails, to lose no more than what cannot
+    be read."""
+    slots: list[Slot] = []
+    for region in range(len(layout.REGIONS)):
+        images, result = device.read(layout.ring_offset(region, 0), RING_SLOTS * BLOCK_SIZE)
+        for index in range(RING_SLOTS):
+            if not result.ok:
+                slots.append(read_slot(device, uuid, region, index))
+                continue
+            image = images[index * BLOCK_SIZE : (index + 1) * BLOCK_SIZE]
+            slots.append(_judged(image, uuid, region, index))
+    return RingReading(tuple(slots))
 
 
 def read_slot(device: Device, uuid: bytes, region: int, index: int) -> Slot:
     image, result = device.read(layout.ring_offset(region, index), BLOCK_SIZE)
     if not result.ok:
         return Slot(region, index, None, "unreadable", b"")
+    return _judged(image, uuid, region, index)
+
+
+def _judged(image: bytes, uuid: bytes, region: int, index: int) -> Slot:
     if image == _EMPTY:
         return Slot(region, index, None, "empty", image)
     try:

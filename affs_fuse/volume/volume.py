@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import ParamSpec, TypeVar
 
 from affs_fuse.clock import Clock, Entropy
-from affs_fuse.core.codec import Pointer, Superblock, frame_checksum
+from affs_fuse.core.codec import Pointer, Superblock
 from affs_fuse.core.constants import BLOCK_SIZE, TREE_NAMESPACE
 from affs_fuse.core.tree import NodeCache, NodeMissing, Tree
 from affs_fuse.device.device import Buffer
@@ -31,13 +31,15 @@ from affs_fuse.volume.commit import (
     CutRequest,
     LastCommit,
     make_cut,
+    write_failure,
 )
 from affs_fuse.volume.data import DataStore, Placed, ReadPlan, WriteBatch
+from affs_fuse.volume.half_done import Change, half_done, said
 from affs_fuse.volume.loading import Load, Preparation
 from affs_fuse.volume.missing import BlockRead, DataMissing
 from affs_fuse.volume.opening import OpenOptions, Parts, open_parts
 from affs_fuse.volume.operation_log import OperationLog
-from affs_fuse.volume.reserve import ReservePolicy, RoomKind
+from affs_fuse.volume.reserve import OPERATION_NODES, ReservePolicy, RoomKind
 from affs_fuse.volume.settings import Settings
 from affs_fuse.volume.states import KeptState, StateTable
 from affs_fuse.volume.statistics import StatFs, Statistics
@@ -94,7 +96,8 @@ class Volume:
         self._log = OperationLog(parts.trees.system)
         self.settings = Settings(parts.trees.system)
         self._flush: Callable[[], None] = _nothing
-        self._claimed = False
+        self._change = Change(self.fail)
+        self.attempt = self._change.attempt
 
     # ---- life ----
 
@@ -181,7 +184,13 @@ class Volume:
         """
         self._parts.owner.beat(self.clock.now_ns())
 
-    # ---- loading what operations miss ----
+    # ---- operations ----
+
+    def begin_change(self) -> None:
+        """An operation changes something from here on (half_done.py). Memory for its nodes is taken
+        first, so that it cannot be missing half way. Errors: MemoryError."""
+        self.cache.reserve(OPERATION_NODES)
+        self._change.begin()
 
     def run(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """Call an operation until it finds all it needs, loading at once what it misses; before
@@ -189,7 +198,7 @@ class Volume:
         empty_commits = 0
         for _ in range(NODE_LOADS_MAX):
             try:
-                return function(*args, **kwargs)
+                return self.attempt(function, *args, **kwargs)
             except (NodeMissing, DataMissing) as missing:
                 self._load_now(missing)
             except AffsError as error:
@@ -266,11 +275,12 @@ class Volume:
         return number
 
     def reserve_metadata(self, kind: RoomKind) -> None:
-        """Room for the nodes that one operation may change. Errors: volume.no_space,
-        volume.read_only.
+        """Room for the nodes that one operation may change, right before it does: see
+        begin_change(). Errors: volume.no_space, volume.read_only; MemoryError.
         """
         self.check_writable()
         self._policy.require_nodes(kind, self._dirty_nodes(), self._reserved)
+        self.begin_change()
 
     def reserve_data(self, blocks: int) -> None:
         """Promise room for `blocks` blocks that are buffered. Errors: volume.no_space,
@@ -288,7 +298,8 @@ class Volume:
     def store(self, data: Buffer, intent: int) -> list[Placed]:
         """Give buffered blocks (reserved before) a place; they are written later, by whoever takes
         the batch. `data`: whole blocks, not changed afterwards. Errors: volume.no_space,
-        device.no_space."""
+        device.no_space; MemoryError."""
+        self.begin_change()
         placed = self._data.store(data, intent, self.generation)
         self.release_data(len(data) // BLOCK_SIZE)
         return placed
@@ -326,14 +337,12 @@ class Volume:
         return batch
 
     def end_batch(self, batch: WriteBatch) -> None:
-        """After batch.execute(). A write that failed makes the volume read-only. Errors: the
-        batch's.
-        """
+        """After batch.execute(). Its failure makes the volume read-only. Errors: the batch's."""
         self._batch_readers.pop(id(batch), None)
         try:
             self._data.end_batch(batch)
-        except AffsError as error:
-            self.fail(error.message)
+        except Exception as error:
+            self.fail(error.message if isinstance(error, AffsError) else said(error))
             raise
 
     def begin_prepare(self) -> Preparation | None:
@@ -356,9 +365,7 @@ class Volume:
 
     @property
     def dirty(self) -> bool:
-        """Is there something that a commit would make durable (buffers above this layer not
-        counted)?
-        """
+        """Would a commit make something durable (buffers above this layer not counted)?"""
         return (
             self._changed_outside
             or self._abandoned is not None
@@ -399,21 +406,18 @@ class Volume:
         """
         assert self._in_flight is None, "one commit at a time"
         self.check_writable()
-        (flush or self._flush)()
         asked = request or CutRequest()
-        context = self._cut_context()
-        cut = make_cut(context, asked)
+        with half_done(self.fail, "a commit was left half made"):
+            (flush or self._flush)()
+            context = self._cut_context()
+            cut = make_cut(context, asked)
+            last = LastCommit.of(cut)
+            roots = self._roots_now()
         self._next_state = context.next_state
         self.generation = cut.seq + 1
-        self.last = LastCommit(
-            cut.seq,
-            frame_checksum(cut.image),
-            cut.record.time_ns,
-            cut.image,
-            cut.record.namespace_root,
-        )
+        self.last = last
         self._changed_outside = False
-        self._roots_cut = self._roots_now()
+        self._roots_cut = roots
         if asked.seal is not None:
             self._abandoned = None
         self._in_flight = cut
@@ -426,19 +430,20 @@ class Volume:
         assert self._in_flight is cut
         self._in_flight = None
         if cut.own_batch is not None and cut.own_batch.done.is_set():
-            with suppress(AffsError):  # the cut's own error says it
+            with suppress(Exception):  # the cut's own error says it
                 self.end_batch(cut.own_batch)
         if error is not None:
             self.fail(f"commit {cut.seq} failed: {error.message}")
             raise error
-        for tree, nodes in cut.frozen:
-            tree.cache.written(nodes)
         self.durable_seq = cut.seq
         self.durable_time_ns = cut.record.time_ns
         self.commit_count += 1
         self._object_limit = cut.record.next_object
-        self.space.ripen(self._oldest_reader())
-        self.cache.trim()
+        with half_done(self.fail, f"commit {cut.seq} is durable, but going on failed"):
+            for tree, nodes in cut.frozen:
+                tree.cache.written(nodes)
+            self.space.ripen(self._oldest_reader())
+            self.cache.trim()
 
     def commit(
         self,
@@ -454,8 +459,8 @@ class Volume:
                 self._load_now(missing)
         try:
             cut.write()
-        except AffsError as error:
-            self.complete(cut, error)
+        except (AffsError, OSError, MemoryError) as error:
+            self.complete(cut, write_failure(error))
         else:
             self.complete(cut)
         return cut
@@ -504,8 +509,8 @@ class Volume:
         one, to be sealed by a cut (CutRequest.seal). One synchronous step, constant cost."""
         self.check_writable()
         assert self._abandoned is None, "the last rollback is not sealed yet"
-        self._abandoned = self.working
         tree = Tree(self.cache, TREE_NAMESPACE, target.root)
+        self._abandoned = self.working
         self.working = WorkingState(tree, target.number, target.seq, target.object_count)
         return self._abandoned
 

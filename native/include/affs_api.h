@@ -439,6 +439,13 @@ int affs_bitmap_set(uint8_t *bits, uint64_t bit_count, uint64_t first, uint64_t 
 int affs_bitmap_clear(uint8_t *bits, uint64_t bit_count, uint64_t first, uint64_t count);
 uint64_t affs_bitmap_count(const uint8_t *bits, uint64_t first, uint64_t count);
 
+/* ---- memory that fails, for tests (memory.c) ---- */
+/* After `after` more allocations of the core the next one fails, with sticky all that follow it
+ * too; UINT64_MAX: none. The count begins anew. */
+void affs_memory_fail(uint64_t after, int sticky);
+/* Allocations since then. */
+uint64_t affs_memory_count(void);
+
 /* ---- node cache ---- */
 typedef struct affs_cache affs_cache;
 typedef struct {

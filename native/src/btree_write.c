@@ -8,6 +8,7 @@
  */
 #include <stdlib.h>
 
+#include "memory.h"
 #include "tree_private.h"
 
 /* ---- life of a tree ---- */
@@ -72,7 +73,7 @@ affs_tree *affs_tree_new(affs_cache *cache, uint8_t kind, const affs_pointer *ro
 {
     if (kind < AFFS_TREE_NAMESPACE || kind > AFFS_TREE_SPACE)
         return NULL;
-    affs_tree *tree = calloc(1, sizeof *tree);
+    affs_tree *tree = affs_memory_zeroed(1, sizeof *tree);
     if (!tree)
         return NULL;
     tree->cache = cache;
@@ -134,7 +135,7 @@ static int dropped_ensure(affs_tree *tree, uint32_t more)
             return AFFS_E_NOMEM;
         capacity *= 2;
     }
-    affs_dropped *dropped = realloc(tree->dropped, capacity * sizeof *dropped);
+    affs_dropped *dropped = affs_memory_resized(tree->dropped, capacity * sizeof *dropped);
     if (!dropped)
         return AFFS_E_NOMEM;
     tree->dropped = dropped;

@@ -9,6 +9,7 @@
  */
 #include <stdlib.h>
 
+#include "memory.h"
 #include "tree_private.h"
 
 #define BUCKETS_FIRST 256
@@ -42,10 +43,10 @@ struct affs_cache {
 
 affs_cache *affs_cache_new(uint64_t bytes_max, const uint8_t *uuid, const uint8_t *salt)
 {
-    affs_cache *cache = calloc(1, sizeof *cache);
+    affs_cache *cache = affs_memory_zeroed(1, sizeof *cache);
     if (!cache)
         return NULL;
-    cache->buckets = calloc(BUCKETS_FIRST, sizeof *cache->buckets);
+    cache->buckets = affs_memory_zeroed(BUCKETS_FIRST, sizeof *cache->buckets);
     if (!cache->buckets) {
         free(cache);
         return NULL;
@@ -108,7 +109,7 @@ static affs_node *node_new(void)
 {
     _Static_assert(AFFS_NODE_SIZE % 64 == 0, "images are aligned to cache lines");
     const size_t size = (sizeof(affs_node) + 63) / 64 * 64;
-    return aligned_alloc(64, size);
+    return affs_memory_aligned(64, size);
 }
 
 static int stock_fill(affs_cache *cache, uint32_t nodes)
@@ -155,11 +156,11 @@ static int dirty_grow(affs_cache *cache, uint32_t more)
             return AFFS_E_NOMEM;
         capacity *= 2;
     }
-    affs_node **dirty = realloc(cache->dirty, capacity * sizeof *dirty);
+    affs_node **dirty = affs_memory_resized(cache->dirty, capacity * sizeof *dirty);
     if (!dirty)
         return AFFS_E_NOMEM;
     cache->dirty = dirty;
-    uint32_t *unused = realloc(cache->dirty_free, capacity * sizeof *unused);
+    uint32_t *unused = affs_memory_resized(cache->dirty_free, capacity * sizeof *unused);
     if (!unused)
         return AFFS_E_NOMEM;
     cache->dirty_free = unused;
@@ -212,7 +213,7 @@ static void hash_grow(affs_cache *cache)
     if (cache->clean_count + cache->frozen_count < size)
         return;
     affs_node **old = cache->buckets;
-    affs_node **buckets = calloc(size * 2, sizeof *buckets);
+    affs_node **buckets = affs_memory_zeroed(size * 2, sizeof *buckets);
     if (!buckets)
         return;
     cache->buckets = buckets;

@@ -12,6 +12,7 @@
  */
 #include <stdlib.h>
 
+#include "memory.h"
 #include "tree_private.h"
 
 typedef struct {
@@ -59,7 +60,7 @@ affs_diff *affs_diff_new(affs_tree *a, affs_tree *b)
 {
     if (a->cache != b->cache || a->kind != b->kind)
         return NULL;
-    affs_diff *diff = calloc(1, sizeof *diff);
+    affs_diff *diff = affs_memory_zeroed(1, sizeof *diff);
     if (!diff)
         return NULL;
     diff->cache = a->cache;

@@ -7,6 +7,7 @@
  */
 #include <stdlib.h>
 
+#include "memory.h"
 #include "tree_private.h"
 
 typedef struct {
@@ -36,7 +37,7 @@ affs_walk *affs_walk_new(affs_cache *cache, const affs_pointer *root, int level_
 {
     if (affs_root_check(root, root->tree) != AFFS_OK)
         return NULL;
-    affs_walk *walk = calloc(1, sizeof *walk);
+    affs_walk *walk = affs_memory_zeroed(1, sizeof *walk);
     if (!walk)
         return NULL;
     walk->cache = cache;

@@ -1,47 +1,20 @@
 /* Running out of memory: a change that cannot have its memory changes nothing, and after
  * affs_cache_reserve changes take no new buffers.
  *
- * The cache and the changing half of the tree are compiled into this test with allocators that
- * fail on demand.
+ * The cache and the changing half of the tree are compiled into this test, to look inside.
  */
 #include <stdlib.h>
 
 #include "check.h"
 
-static int allocations_left = -1; /* -1: without limit */
-
-static int may_allocate(void)
-{
-    if (allocations_left == 0)
-        return 0;
-    if (allocations_left > 0)
-        allocations_left--;
-    return 1;
-}
-
-static void *test_calloc(size_t count, size_t size)
-{
-    return may_allocate() ? calloc(count, size) : NULL;
-}
-
-static void *test_realloc(void *old, size_t size)
-{
-    return may_allocate() ? realloc(old, size) : NULL;
-}
-
-static void *test_aligned_alloc(size_t alignment, size_t size)
-{
-    return may_allocate() ? aligned_alloc(alignment, size) : NULL;
-}
-
-#define calloc test_calloc
-#define realloc test_realloc
-#define aligned_alloc test_aligned_alloc
 #include "../src/btree_write.c"
 #include "../src/cache.c"
-#undef calloc
-#undef realloc
-#undef aligned_alloc
+
+/* Without limit: that many. */
+static void allow(uint64_t allocations)
+{
+    affs_memory_fail(allocations, 1);
+}
 
 static const uint8_t uuid[16] = "uuid of a volume";
 static const uint8_t salt[16] = "salt of a volume";
@@ -104,10 +77,10 @@ static void test_changes_are_whole(void)
         for (int room = 0;; room++) {
             const uint32_t dirty = tree->dirty_count, dropped = tree->dropped_count;
             const affs_pointer root = tree->root;
-            allocations_left = room;
+            allow((uint64_t)room);
             result = deleting ? affs_tree_delete(tree, &key)
                               : affs_tree_put(tree, &key, payload, length, AFFS_PUT_INSERT);
-            allocations_left = -1;
+            allow(UINT64_MAX);
             if (result != AFFS_E_NOMEM)
                 break;
             failures++;
@@ -138,19 +111,19 @@ static void test_reserve(void)
 {
     affs_cache *cache = affs_cache_new(0, uuid, salt);
     affs_tree *tree = affs_tree_new(cache, AFFS_TREE_SYSTEM, NULL, 1);
-    allocations_left = 5;
+    allow(5);
     CHECK_EQUAL(affs_cache_reserve(cache, 300), AFFS_E_NOMEM);
-    allocations_left = -1;
+    allow(UINT64_MAX);
     CHECK_EQUAL(affs_cache_reserve(cache, 300), AFFS_OK);
     CHECK_EQUAL(dropped_ensure(tree, 1000), AFFS_OK);
     CHECK_EQUAL(affs_cache_reserve(cache, UINT32_MAX), AFFS_E_NOMEM);
-    allocations_left = 0;
+    allow(0);
     for (unsigned step = 0; tree->dirty_count < 300; step++) {
         const affs_key key = key_of(step);
         CHECK_EQUAL(affs_tree_put(tree, &key, payload, 3000, AFFS_PUT_ANY), AFFS_OK);
     }
     freeze(tree, 1); /* the hash would like to grow, and goes on without */
-    allocations_left = -1;
+    allow(UINT64_MAX);
     CHECK(count_items(tree) > 300);
     affs_tree_free(tree);
     affs_cache_free(cache);
@@ -159,16 +132,16 @@ static void test_reserve(void)
 static void test_creation(void)
 {
     for (int room = 0; room < 2; room++) {
-        allocations_left = room;
+        allow((uint64_t)room);
         CHECK(!affs_cache_new(0, uuid, salt));
     }
-    allocations_left = -1;
+    allow(UINT64_MAX);
     affs_cache *cache = affs_cache_new(0, uuid, salt);
     for (int room = 0; room < 3; room++) {
-        allocations_left = room;
+        allow((uint64_t)room);
         CHECK(!affs_tree_new(cache, AFFS_TREE_SYSTEM, NULL, 1));
     }
-    allocations_left = -1;
+    allow(UINT64_MAX);
     affs_tree *tree = affs_tree_new(cache, AFFS_TREE_SYSTEM, NULL, 1);
     const affs_key key = key_of(1);
     CHECK_EQUAL(affs_tree_put(tree, &key, payload, 10, AFFS_PUT_ANY), AFFS_OK);
@@ -180,10 +153,10 @@ static void test_creation(void)
     affs_cache_drop_clean(cache);
     while (cache->stock)
         free(stock_take(cache));
-    allocations_left = 0;
+    allow(0);
     CHECK_EQUAL(affs_tree_set_root(tree, NULL), AFFS_E_NOMEM);
     CHECK_EQUAL(affs_cache_install(cache, &root, image, sizeof image), AFFS_E_NOMEM);
-    allocations_left = -1;
+    allow(UINT64_MAX);
     CHECK(memcmp(&tree->root, &root, sizeof root) == 0);
     CHECK_EQUAL(affs_cache_install(cache, &root, image, sizeof image), AFFS_OK);
     CHECK_EQUAL(affs_cache_install(cache, &root, image, sizeof image), AFFS_OK);

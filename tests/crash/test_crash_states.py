@@ -5,7 +5,8 @@ from functools import partial
 
 import pytest
 
-from affs_tools.crashsim.campaign import crash_tasks, fault_tasks, run_tasks
+from affs_tools.crashsim.campaign import crash_tasks, fault_tasks, memory_tasks, run_tasks
+from affs_tools.crashsim.determinism import fingerprints_of_processes
 
 SHARDS = 4
 STATES_MIN, POINTS_MIN = 500, 80
@@ -19,6 +20,19 @@ def test_power_loss(shard: int) -> None:
     assert figures.tally.states >= STATES_MIN
     assert figures.tally.recoveries
     assert figures.tally.outcomes["lie: fallen back"]
+
+
+def test_one_seed_gives_one_image() -> None:
+    """In processes that hash differently."""
+    assert len(set(fingerprints_of_processes(2, short=True))) == 1
+
+
+def test_running_out_of_memory() -> None:
+    figures = run_tasks([partial(task) for task in memory_tasks(short=True)], 1)
+    assert not figures.tally.failures, figures.tally.failures[:3]
+    assert figures.tally.states >= POINTS_MIN
+    assert any("worked again" in outcome for outcome in figures.tally.outcomes)
+    assert any("read-only" in outcome for outcome in figures.tally.outcomes)
 
 
 @pytest.mark.parametrize("shard", range(2))

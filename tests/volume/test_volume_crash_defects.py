@@ -112,3 +112,19 @@ def test_commits_that_ripen_blocks_carry_what_is_buffered_above() -> None:
     with pytest.raises(AffsError):
         harness.volume.run(full)
     assert len(flushed) == harness.volume.commit_count - before > 0
+
+
+def test_undo_does_not_return_to_a_deleted_state() -> None:
+    """What undo leads to is deleted, and waits for its blocks: it may have lost some already."""
+    harness = Harness()
+    harness.write(0, 0, 1, 50)
+    harness.keep()
+    harness.write(0, 0, 1, 60)
+    harness.rollback(0, discard=False)
+    volume = harness.volume
+    verbs.delete(volume, verbs.rollback_target(volume, None, undo=True))
+    for one in (volume, None):
+        with pytest.raises(AffsError) as caught:
+            verbs.rollback_target(one or reopened(harness), None, undo=True)
+        assert caught.value.code == "state.nothing_to_undo"
+        volume.commit()

@@ -13,6 +13,7 @@ from typing import TypeVar
 from affs_tools.crashsim.explore import Explorer, Failure, Tally, replay
 from affs_tools.crashsim.faults import Fault, explore_faults, fault_workloads, points_of
 from affs_tools.crashsim.formatting import NAMES, explore_mkfs
+from affs_tools.crashsim.memory import WAYS, Shortage, explore_shortages, shortages_of
 from affs_tools.crashsim.mutants import Mutant, NoFit, hunt
 from affs_tools.crashsim.states import Depth
 from affs_tools.crashsim.workloads import Workload, find, pairs, singles, stories, triples
@@ -21,6 +22,7 @@ __all__ = [
     "Figures",
     "crash_tasks",
     "fault_tasks",
+    "memory_tasks",
     "replayed",
     "run_mutants",
     "run_tasks",
@@ -30,9 +32,10 @@ __all__ = [
 T = TypeVar("T")
 R = TypeVar("R")
 Task = Callable[[], Tally]
-TRIPLES = 1200
+TRIPLES = 2800
 FAULTS_PER_TASK = 200
-_LONG = ("full", "ring-", "wide/")
+WORKLOADS_PER_TASK = 80
+_LONG = ("full", "ring-", "wide/", "crowded/s", "crowded/o", "retention/2", "retention/4")
 
 
 @dataclass
@@ -69,20 +72,37 @@ def crash_tasks(*, short: bool) -> list[Task]:
     else:
         chosen = [*stories(), *singles(), *pairs(), *triples(TRIPLES)]
         depth = Depth(None, 400)
-    for workload in chosen:
-        tasks.append(partial(_explore, workload))
+    for group in _alike(chosen):
+        tasks.append(partial(_explore, group))
     for name in NAMES:
         tasks.append(partial(_mkfs, name, depth))
     return tasks
 
 
+def _alike(workloads: Iterable[Workload]) -> list[list[Workload]]:
+    """Groups for one task each. Workloads that begin with the same steps leave the same states up
+    to there; side by side, each of these is judged once."""
+    groups: list[list[Workload]] = []
+    ordered = sorted(workloads, key=lambda one: (one.base, str(one.steps[0]), one.name))
+    for workload in ordered:
+        last = groups[-1] if groups else []
+        alike = last and (last[0].base, last[0].steps[0]) == (workload.base, workload.steps[0])
+        if alike and len(last) < WORKLOADS_PER_TASK:
+            last.append(workload)
+        else:
+            groups.append([workload])
+    return groups
+
+
 def _shallow(workload: Workload) -> Workload:
-    return Workload(workload.name, workload.base, workload.steps, Depth(10, 4), Depth(4, 2), 10)
+    depth, lies = (Depth(10, 4), Depth(4, 2)) if len(workload.steps) < 12 else (Depth(4, 2),) * 2
+    return Workload(workload.name, workload.base, workload.steps, depth, lies, 10)
 
 
-def _explore(workload: Workload) -> Tally:
+def _explore(workloads: list[Workload]) -> Tally:
     tally = Tally()
-    Explorer(tally).explore(workload)
+    for workload in workloads:
+        Explorer(tally).explore(workload)
     return tally
 
 
@@ -93,10 +113,10 @@ def _mkfs(name: str, depth: Depth) -> Tally:
 
 
 def fault_tasks(*, short: bool) -> list[Task]:
-    """All points, or every 37th."""
+    """All points, or every 13th."""
     tasks: list[Task] = []
     for workload in fault_workloads():
-        points = points_of(workload)[:: 37 if short else 1]
+        points = points_of(workload)[:: 13 if short else 1]
         for first in range(0, len(points), FAULTS_PER_TASK):
             tasks.append(partial(_faults, workload, points[first : first + FAULTS_PER_TASK]))
     return tasks
@@ -105,6 +125,22 @@ def fault_tasks(*, short: bool) -> list[Task]:
 def _faults(workload: Workload, points: list[Fault]) -> Tally:
     tally = Tally()
     explore_faults(workload, tally, points)
+    return tally
+
+
+def memory_tasks(*, short: bool) -> list[Task]:
+    """Every shortage of memory, or every 89th."""
+    tasks: list[Task] = []
+    for workload in fault_workloads():
+        points = shortages_of(workload)[:: 89 if short else 1]
+        for first in range(0, len(points), FAULTS_PER_TASK):
+            tasks.append(partial(_shortages, workload, points[first : first + FAULTS_PER_TASK]))
+    return tasks
+
+
+def _shortages(workload: Workload, points: list[Shortage]) -> Tally:
+    tally = Tally()
+    explore_shortages(workload, tally, points)
     return tally
 
 
@@ -161,7 +197,10 @@ def replayed(text: str) -> Failure | None:
     if name.startswith("fault/"):
         tally = Tally()
         workload = next(one for one in fault_workloads() if one.name == name)
-        explore_faults(workload, tally, [Fault.parse(rest)])
+        if rest.startswith(WAYS):
+            explore_shortages(workload, tally, [Shortage.parse(rest)])
+        else:
+            explore_faults(workload, tally, [Fault.parse(rest)])
         return tally.failures[0] if tally.failures else None
     workload = find(name)
     message = replay(workload, rest)

@@ -9,7 +9,9 @@ from functools import cache
 from zlib import crc32
 
 from affs_fuse.core.constants import BLOCK_SIZE
+from affs_fuse.volume.barrier import Barrier
 from affs_fuse.volume.mkfs import MkfsOptions, format_device
+from affs_fuse.volume.superblock import write_superblock
 from affs_tools.crashsim.check import Verdict, Violation, judge, judge_damaged, recovery_log
 from affs_tools.crashsim.device import Event, Image, Mark, Recorder, Write
 from affs_tools.crashsim.model import Expected, Model
@@ -22,7 +24,7 @@ from affs_tools.crashsim.states import (
     lying_epochs,
     states_of,
 )
-from affs_tools.crashsim.workloads import BASES, Workload
+from affs_tools.crashsim.workloads import BASES, PLACES, Workload
 
 __all__ = ["Base", "Explorer", "Failure", "Recording", "Tally", "base_of", "record", "replay"]
 
@@ -90,7 +92,13 @@ def base_of(name: str) -> Base:
     time = Time()
     model = Model()
     model.now_ns = time.now_ns
-    format_device(image, MkfsOptions(), clock=time.clock(), entropy=random.Random(3).randbytes)
+    superblock = format_device(
+        image, MkfsOptions(), clock=time.clock(), entropy=random.Random(3).randbytes
+    )
+    if name in PLACES:
+        places = PLACES[name]
+        superblock = superblock._replace(place_count=places, segment_count=places)
+        write_superblock(image, Barrier(image), superblock)
     model.objects[1].mtime_ns = time.now_ns
     empty = model.expected()
     session = Session(image, model, time, lambda kind, seq: None)

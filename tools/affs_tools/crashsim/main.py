@@ -12,16 +12,19 @@ from affs_tools.crashsim.campaign import (
     Figures,
     crash_tasks,
     fault_tasks,
+    memory_tasks,
     replayed,
     run_mutants,
     run_tasks,
 )
+from affs_tools.crashsim.determinism import chosen, fingerprints_of_processes
 from affs_tools.crashsim.mutants import MUTANTS
 from affs_tools.crashsim.shrink import shrink
 
 __all__ = ["main"]
 
 SHOWN_MAX = 20
+SAME_BYTES_REPEATS = 10
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -36,8 +39,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--crashes", action="store_true", help="power loss only")
     parser.add_argument("--faults", action="store_true", help="failing device calls only")
+    parser.add_argument("--memory", action="store_true", help="running out of memory only")
+    parser.add_argument("--same-bytes", action="store_true", help="one seed, one image, only")
     parser.add_argument("--mutants", nargs="*", metavar="NAME", help="planted bugs only")
-    parser.add_argument("--report", action="store_true", help="all three (the default)")
+    parser.add_argument("--report", action="store_true", help="all of it (the default)")
     parser.add_argument("--replay", metavar="ID", help="one state again, shortened if it fails")
     return parser
 
@@ -53,7 +58,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = _parser().parse_args(arguments)
     if given.replay:
         return _replay(given.replay)
-    everything = given.report or not (given.crashes or given.faults or given.mutants is not None)
+    one = given.crashes or given.faults or given.memory or given.same_bytes
+    everything = given.report or not (one or given.mutants is not None)
     bad = 0
     first, step = given.part
     if given.crashes or everything:
@@ -65,6 +71,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "Failing device calls",
             run_tasks(fault_tasks(short=given.short)[first::step], given.jobs),
         )
+    if given.memory or everything:
+        bad += _show(
+            "Running out of memory",
+            run_tasks(memory_tasks(short=given.short)[first::step], given.jobs),
+        )
+    if given.same_bytes or everything:
+        bad += _same_bytes(short=given.short)
     if given.mutants is not None or everything:
         bad += _mutants(given.mutants or [], given.jobs)
     return 1 if bad else 0
@@ -80,15 +93,25 @@ def _show(title: str, figures: Figures) -> int:
     return len(figures.tally.failures)
 
 
+def _same_bytes(*, short: bool) -> int:
+    repeats = 2 if short else SAME_BYTES_REPEATS
+    found = fingerprints_of_processes(repeats, short=short)
+    print("## One seed, one image")
+    print(f"workloads                {len(chosen(short=short)):>9,}")
+    print(f"processes                {repeats:>9,}")
+    print(f"different images         {len(set(found)):>9,}\n", flush=True)
+    return len(set(found)) - 1
+
+
 def _mutants(names: list[str], jobs: int) -> int:
-    chosen = [mutant for mutant in MUTANTS if not names or mutant.name in names]
+    picked = [mutant for mutant in MUTANTS if not names or mutant.name in names]
     alive = 0
     print("## Planted bugs")
-    for name, caught, seconds in run_mutants(chosen, jobs):
+    for name, caught, seconds in run_mutants(picked, jobs):
         alive += not caught
         print(f"{'caught' if caught else 'ALIVE '} {seconds:5.1f} s  {name}", end="")
         print(f"  by {caught[:150]}" if caught else "", flush=True)
-    print(f"{len(chosen) - alive} of {len(chosen)} caught")
+    print(f"{len(picked) - alive} of {len(picked)} caught")
     return alive
 
 

@@ -63,7 +63,7 @@ MUTANTS = (
            "(seq % RING_SLOTS)", "(seq % 1)", _ONES),
     Mutant("one-superblock", "volume.superblock:write_superblock",
            "range(len(layout.REGIONS))", "range(1)", NAMES),
-    Mutant("records-not-verified", "volume.ring:read_slot",
+    Mutant("records-not-verified", "volume.ring:_judged",
            "verify_commit(image, uuid)", "pass", _ONES),
     Mutant("oldest-record-chosen", "volume.ring:RingReading.records",
            "-record.seq", "record.seq", _ONES),

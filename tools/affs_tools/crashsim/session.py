@@ -12,6 +12,7 @@ import random
 import stat
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import ParamSpec, TypeVar
 
 from affs_fuse.clock import Clock
 from affs_fuse.device.device import Device
@@ -23,12 +24,16 @@ from affs_fuse.volume.opening import OpenOptions
 from affs_fuse.volume.owner import Host
 from affs_fuse.volume.reclaim import ReclaimJob, next_job
 from affs_fuse.volume.settings import SettingKind
+from affs_fuse.volume.states import KeptState
 from affs_fuse.volume.volume import Volume
+from affs_fuse.volume.working import WorkingState
 from affs_tools.crashsim.model import Expected, Model, ModelError
 
 __all__ = ["TIME_NS", "Difference", "Session", "Step", "open_options", "pattern", "reuse_soon"]
 
 Step = tuple[object, ...]
+P = ParamSpec("P")
+R = TypeVar("R")
 
 TIME_NS = 10**18
 STEP_NS = 10**6
@@ -80,6 +85,16 @@ class WatchedVolume(Volume):
 
     on_cut: Callable[[Cut], None]
     on_durable: Callable[[int], None]
+    no_memory: Callable[[], None] | None = None
+
+    def run(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return super().run(function, *args, **kwargs)
+        except MemoryError:
+            if self.no_memory is None or self.read_only:
+                raise
+            self.no_memory()
+        return super().run(function, *args, **kwargs)  # it has changed nothing
 
     def cut(
         self, flush: Callable[[], None] | None = None, request: CutRequest | None = None
@@ -95,7 +110,8 @@ class WatchedVolume(Volume):
 
 @dataclass
 class Session:
-    """device: where the engine works. mark(kind, seq): told of "cut" and "durable"."""
+    """device: where the engine works. mark(kind, seq): told of "cut" and "durable". no_memory:
+    called when an operation ran out of memory; it is then called again."""
 
     device: Device
     model: Model
@@ -104,6 +120,7 @@ class Session:
     seed: int = 7
     expected: dict[int, Expected] = field(default_factory=dict)
     refused: int = 0
+    no_memory: Callable[[], None] | None = None
 
     def __post_init__(self) -> None:
         self._pending: Callable[[Cut], None] | None = None
@@ -247,6 +264,7 @@ class Session:
         assert isinstance(self.volume, WatchedVolume)
         self.volume.on_cut = self._on_cut
         self.volume.on_durable = self._on_durable
+        self.volume.no_memory = self.no_memory
         self.namespace = Namespace(self.volume, relatime="noatime")
         self.volume.run(self.namespace.load_orphans)
         self.durable = self.volume.durable_seq
@@ -343,16 +361,20 @@ class Session:
         volume = self.volume
         target = verbs.rollback_target(volume, label or None, undo=not label)
         self._flush()
-        abandoned = volume.begin_rollback(target)
-        self.namespace.switch(volume.working)
-        self.namespace.flush_all()
-        request = verbs.seal_request(volume, abandoned, "", discard=discard)
+        abandoned = volume.attempt(self._switch, target)
+        request = volume.run(verbs.seal_request, volume, abandoned, "", discard=discard)
         before = self.model.kept.get(self.model.ancestor)
         self._pending = lambda cut: self._rolled_back(cut, target.seq, discard, before)
         volume.commit(None, request)
         self._handles.clear()
         self.model.handles.clear()
         self.volume.run(self.namespace.load_orphans)
+
+    def _switch(self, target: KeptState) -> WorkingState:
+        abandoned = self.volume.begin_rollback(target)
+        self.namespace.switch(self.volume.working)
+        self.namespace.flush_all()
+        return abandoned
 
     def _rolled_back(self, cut: Cut, target: int, discard: bool, before: object) -> None:
         sealed = cut.sealed is not None
@@ -365,7 +387,7 @@ class Session:
     def do_delete(self, label: str) -> None:
         state = self.volume.states.resolve(label)
         self.do_commit()
-        verbs.delete(self.volume, state)
+        self.volume.run(verbs.delete, self.volume, state)
         self._pending = lambda cut: self.model.delete(state.seq)
         self.volume.commit(self._flush)
 
@@ -401,7 +423,7 @@ class Session:
         self.model.put_setting(kind, number, value)
 
     def do_pin(self, label: str) -> None:
-        verbs.pin(self.volume, self.volume.states.resolve(label))
+        self.volume.run(verbs.pin, self.volume, self.volume.states.resolve(label))
         self.do_commit()
 
 

@@ -12,7 +12,17 @@ from functools import cache
 from affs_tools.crashsim.session import TIME_NS, Step
 from affs_tools.crashsim.states import Depth
 
-__all__ = ["BASES", "OPERATIONS", "Workload", "find", "pairs", "singles", "stories", "triples"]
+__all__ = [
+    "BASES",
+    "OPERATIONS",
+    "PLACES",
+    "Workload",
+    "find",
+    "pairs",
+    "singles",
+    "stories",
+    "triples",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +88,23 @@ BASES: dict[str, tuple[Step, ...]] = {
         ),
     ),
     "ring": (*_SMALL, *(step for i in range(60) for step in (("mkdir", f"/c/{i}"), ("commit",)))),
+    "brim": (
+        *_SMALL,
+        ("checkpoint", "one"),
+        *(
+            step
+            for index in range(4)
+            for step in (
+                ("create", f"/b/fill{index}"),
+                ("write", f"/b/fill{index}", 0, data(f"brim{index}", 800_000)),
+                ("commit",),
+            )
+        ),
+    ),
 }
+
+PLACES = {"brim": 9}
+"""Of bases with less room than the smallest device: how many segments there are."""
 
 OPERATIONS: dict[str, tuple[Step, ...]] = {
     "create": (("create", "/a/n"),),
@@ -174,6 +200,8 @@ def stories() -> Iterator[Workload]:
     """Verbs, and what takes longer."""
     yield from _verb_stories()
     yield from _reclaim_stories()
+    yield from _retention_stories()
+    yield from _crowded_stories()
     large = (
         ("create", "/c/big"), ("write", "/c/big", 0, data("b1", 700_000)), ("ahead",),
         ("write", "/c/big", 300_000, data("b2", 400_000)), _COMMIT,
@@ -270,6 +298,70 @@ def _reclaim_stories() -> Iterator[Workload]:
             for step in (one, ("chmod", f"/w{index * 17 % 50}", 0o600 + index))
         )
         yield Workload(f"wide/{name}", "wide", (*wide, _COMMIT), Depth(10, 4), Depth(3, 1), 5)
+
+
+def _retention_stories() -> Iterator[Workload]:
+    """Many states come, and the old ones go: as a rule of retention would have it."""
+
+    def life(kept: int, publish_every: int) -> tuple[Step, ...]:
+        steps: list[Step] = []
+        for index in range(9):
+            steps += [("write", "/b/k", index * 2500 % 16000, data(f"r{index}", 3000))]
+            steps += [("create", f"/c/r{index}"), ("chmod", "/a/f", 0o600 + index)]
+            verb = "publish" if index % publish_every == 1 else "checkpoint"
+            steps += [(verb, f"state{index}")]
+            if index >= kept and (index - kept) % publish_every != 1:
+                steps += [("delete", f"state{index - kept}"), ("reclaim",)]
+            if index == 6:
+                steps += [("rollback", "state5"), ("unlink", "/c/r3")]
+        return (*steps, _COMMIT)
+
+    for kept, publish_every in ((1, 4), (2, 3), (4, 5)):
+        yield Workload(
+            f"retention/{kept}-of-9", "kept", life(kept, publish_every),
+            Depth(40, 30), Depth(8, 4), 5,
+        )  # fmt: skip
+
+
+def _crowded_stories() -> Iterator[Workload]:
+    """Room runs out: for data, for many small files, for kept states; and comes back."""
+    big = tuple(
+        step
+        for index in range(3)
+        for step in (
+            ("create", f"/c/{index}"),
+            ("write", f"/c/{index}", 0, data(f"c{index}", 500_000)),
+            _COMMIT,
+        )
+    )
+    back = (("unlink", "/b/fill0"), ("clean",), _COMMIT)
+    tellings: dict[str, tuple[Step, ...]] = {
+        "data": (*big, *back, *big[1:3]),
+        "overwrite": (
+            *big[:6], ("write", "/b/fill1", 0, data("o", 800_000)), _COMMIT,
+            ("write", "/b/fill2", 4096, data("p", 700_000)), _COMMIT, *back,
+        ),
+        "states": (
+            *big[:3], ("checkpoint", "two"), ("write", "/b/fill1", 0, data("q", 400_000)),
+            ("publish", "three"), ("write", "/b/fill1", 0, data("q2", 400_000)), _COMMIT,
+            ("delete", "two"), ("reclaim",), ("write", "/b/fill1", 0, data("q3", 300_000)),
+            _COMMIT, ("rollback", "three"), ("rollback", ""), _COMMIT,
+        ),
+        "small": (
+            *big,
+            *(
+                step
+                for index in range(40)
+                for step in (
+                    ("create", f"/a/s{index}"),
+                    ("write", f"/a/s{index}", 0, data(f"s{index}", 9000)),
+                )
+            ),
+            _COMMIT, *back,
+        ),
+    }  # fmt: skip
+    for name, steps in tellings.items():
+        yield Workload(f"crowded/{name}", "brim", steps, Depth(30, 20), Depth(6, 4), 6)
 
 
 def _full_steps() -> tuple[Step, ...]:
