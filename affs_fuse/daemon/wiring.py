@@ -73,6 +73,8 @@ def build_parts(
         referenced=counts.__contains__,
         door=DoorOwner(environment.user_id, environment.group_id, DOOR_MODES[config.views]),
     )
+    slow = SlowLog(SYSTEM_CLOCK, config.slow_s)
+    latencies = Latencies(slow.threshold_s, slow.request)
     engine = Engine(
         volume,
         namespace,
@@ -85,16 +87,16 @@ def build_parts(
             version=version,
             following=following,
         ),
+        latencies,
     )
     uuid = uuid_text(volume.uuid)
-    slow = SlowLog(SYSTEM_CLOCK, config.slow_s)
     hooks = _hooks(engine, events, config, environment, uuid)
     observation = Observation(slow, Metrics({"volume": uuid}), hooks)
     operations = Operations(
         engine, namespace, kernel, counts, control_path,
         VIEW_TIMEOUT_S if following else CACHE_TIMEOUT_S,
         monotonic=SYSTEM_CLOCK.monotonic,
-        latencies=Latencies(slow.threshold_s, slow.request),
+        latencies=latencies,
     )
     session = Session(
         operations,

@@ -22,6 +22,7 @@ __all__ = [
     "Buffer",
     "Device",
     "DeviceIdentity",
+    "MediumDevice",
     "Outcome",
     "Result",
     "StreamDevice",
@@ -121,6 +122,25 @@ class StreamDevice(Device, Protocol):
     def end_write_out(self, offset: int, length: int) -> Result:
         """Wait for that, and let the host's copy go. Not a barrier. An error is one that no later
         flush() reports again.
+        """
+        ...
+
+
+@runtime_checkable
+class MediumDevice(Device, Protocol):
+    """A device with a cache of the host's behind it, which reading can go around."""
+
+    def read_medium(self, offset: int, length: int) -> tuple[bytes, Result]:
+        """As read(), of whole blocks that nobody is writing, from below the host's page cache
+        where the host can do that: `medium_path` says how it was done.
+        """
+        ...
+
+    @property
+    def medium_path(self) -> str:
+        """Of all that read_medium() has read: "direct" (O_DIRECT: no copy of the host's was
+        believed), "dropped" (for some of it the host was asked to forget its copy first, which it
+        may not have done) or "memory" (the host keeps such files nowhere else). "" for nothing.
         """
         ...
 

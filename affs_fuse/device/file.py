@@ -24,6 +24,7 @@ from affs_fuse.device.device import (
     Result,
     classify,
 )
+from affs_fuse.device.medium import DirectReader
 from affs_fuse.errors import AffsError, Category
 
 __all__ = ["FileDevice", "open_device"]
@@ -48,6 +49,8 @@ class FileDevice:
         self._size_bytes = _block_size(descriptor) if self._is_block else status.st_size
         self._nowait = True
         self._in_memory = False
+        self._direct: DirectReader | None = None
+        self._medium_path = ""
         self._identity = DeviceIdentity(
             "block" if self._is_block else "file",
             path,
@@ -87,6 +90,24 @@ class FileDevice:
             done += len(part)
         data = parts[0] if len(parts) == 1 else b"".join(parts)
         return data, Result(Outcome.OK, done, 0, max(attempts, 1))
+
+    def read_medium(self, offset: int, length: int) -> tuple[bytes, Result]:
+        if not self._medium_path:
+            self._medium_path = "memory" if _on_tmpfs(self._descriptor) else "direct"
+            if self._medium_path == "direct":
+                self._direct = DirectReader.open(self._descriptor)
+        if self._direct is not None and (found := self._direct.read(offset, length)) is not None:
+            return found, Result(Outcome.OK, length)
+        # No such way, or it failed: the ordinary one has the words for what is wrong.
+        if self._medium_path == "direct":
+            self._medium_path = "dropped"
+        with contextlib.suppress(OSError):
+            os.posix_fadvise(self._descriptor, offset, length, os.POSIX_FADV_DONTNEED)
+        return self.read(offset, length)
+
+    @property
+    def medium_path(self) -> str:
+        return self._medium_path
 
     def try_read(self, offset: int, length: int) -> bytes | None:
         if not self._nowait or offset < 0 or offset + length > self._size_bytes:
@@ -163,6 +184,9 @@ class FileDevice:
         return Result(Outcome.OK, length)
 
     def close(self) -> None:
+        if self._direct is not None:
+            self._direct.close()
+            self._direct = None
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1

@@ -11,6 +11,7 @@ import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ParamSpec, TypeVar
 
 import trio
@@ -24,14 +25,17 @@ from affs_fuse.runtime.describe import space_dict, state_dict, uuid_text
 from affs_fuse.runtime.differences import ObjectDiff, Paths, describe
 from affs_fuse.runtime.events import EventBus
 from affs_fuse.runtime.expectation import Basis
+from affs_fuse.runtime.governor import request_times
 from affs_fuse.runtime.holds import Hold, Holds
 from affs_fuse.runtime.jobs import Jobs
 from affs_fuse.runtime.kernel import KernelPort
+from affs_fuse.runtime.latency import Latencies
 from affs_fuse.runtime.loader import Loader
 from affs_fuse.runtime.operation_entries import append_entry, newest_entries
 from affs_fuse.runtime.ports import Plain
 from affs_fuse.runtime.rollback import LiveRollback
 from affs_fuse.runtime.state_verbs import StateVerbs
+from affs_fuse.runtime.verification import Verification
 from affs_fuse.runtime.viewing import Viewing
 from affs_fuse.runtime.volume_settings import VolumeSettings
 from affs_fuse.runtime.workers import Workers, WorkerStatistics
@@ -82,7 +86,7 @@ class EngineStatistics:
 
 class Engine:
     """One volume, its namespace, and whoever works on them. `core_tasks` and `tasks` must run
-    while it is used."""
+    while it is used. latencies: of the mount's requests, which background work watches."""
 
     def __init__(
         self,
@@ -91,6 +95,7 @@ class Engine:
         events: EventBus,
         kernel: KernelPort,
         settings: EngineSettings,
+        latencies: Latencies | None = None,
     ) -> None:
         self._volume = volume
         self._namespace = namespace
@@ -117,6 +122,11 @@ class Engine:
             volume, namespace, self._loader, self._committer, events, kernel, self._jobs,
             self._rollback, self._verbs,
         )
+        self.verification = Verification(
+            volume, self._loader, self._workers, self._committer, events,
+            partial(request_times, latencies or Latencies()),
+            self._jobs.wake_reclaim, following=settings.following,
+        )
         self._holds = Holds(volume, self._jobs.wake_reclaim)
         self.settings = VolumeSettings(volume, self._committer, events)
         self.viewing = Viewing(
@@ -141,6 +151,7 @@ class Engine:
             self._guarded(self._jobs.serve_reclaim),
             self._guarded(self._jobs.serve_clean),
             self._guarded(self._holds.serve),
+            self._guarded(self.verification.serve),
             self._guarded(self._beat),
         ]
 
@@ -370,13 +381,29 @@ class Engine:
             "space": space_dict(volume),
             "jobs": [
                 {"name": job.name, "done": job.done, "total": job.total, "unit": job.unit}
-                for job in self._jobs.running()
+                for job in [*self._jobs.running(), *self.verification.jobs()]
             ],
+            "verified": self.verification.verified.summary(),
             "degraded": False,
             "uptime_s": volume.clock.monotonic() - self._started,
             "started_ns": self._started_ns,
             "version": self._settings.version,
         }
+
+    def verify(
+        self, *, path: str, state: str | None, since: str | None, author: str,
+        detach: bool, full_speed: bool,
+    ) -> AsyncGenerator[Plain, None]:
+        return self.verification.carry_out(
+            path=path, state=state, since=since, author=author, detach=detach,
+            full_speed=full_speed,
+        )
+
+    async def cancel_verification(self) -> Plain:
+        return await self.verification.cancel()
+
+    async def verified(self) -> Plain:
+        return self.verification.report()
 
     async def diff(
         self, a: str | None, b: str | None, limit: int | None

@@ -71,7 +71,8 @@ class EnginePort(Protocol):
         working state differs from it), dirty_bytes, published (state dict or None), base (state
         that the working state descends from, or None), states (count of kept ones), objects,
         open_files, holds (count of those of `hold`), space (as `space`), jobs (list of {name, done,
-        total, unit}), degraded (bool), uptime_s, started_ns, version."""
+        total, unit}), verified (oldest_ns, segments, never, damage: as `verified`), degraded
+        (bool), uptime_s, started_ns, version."""
 
     async def space(self) -> Plain:
         """In bytes: total, used, free, available (what an ordinary writer can still get), live
@@ -124,6 +125,36 @@ class EnginePort(Protocol):
         """Change dicts from a to b, at most `limit`. a, b: as `resolve_state` takes, or `working`;
         None means `published` for a (the empty tree when nothing is) and `working` for b. The
         caller closes the generator (`contextlib.aclosing`); states are held no longer than that."""
+
+    def verify(
+        self, *, path: str, state: str | None, since: str | None, author: str,
+        detach: bool, full_speed: bool,
+    ) -> AsyncGenerator[Plain, None]:
+        """Reads everything back from the medium, in the background: of the volume, of one state,
+        of a path ("" for none) in a state (None: the working one), or what is newer than a state.
+        Joins the one in work if it is of the same scope. Gives, any number of times, {damage:
+        damage dict} and {progress: {done, total (0: not known), unit, note}}; last, {result:
+        result dict}: with detach at once, without waiting for the end. Who stops following does
+        not stop it.
+        Damage dict: code (of a finding), message, path ("" where none has it), state (where it was
+        found first, "" where it is in none), block, segment, run (number of the verification),
+        found_ns; of data states (list of names of all that have it, "working" among them) and
+        offset; of nodes paths, objects (first and last number).
+        Result dict: number, scope ("volume" | "since" | "state" | "path"), path, state, outcome
+        ("running" | "done" | "cancelled" | "failed"), code (of the failure), author, started_ns,
+        ended_ns, seq (what is older was read), nodes, data_blocks, bytes, damage (count), unstable
+        (reads that were good the second time), medium ("direct" | "dropped" | "memory").
+        busy: verification.running; not_found: verification.path; unsupported:
+        verification.not_owner."""
+
+    async def cancel_verification(self) -> Plain:
+        """Ends the one in work; its result dict. not_found: verification.not_running."""
+
+    async def verified(self) -> Plain:
+        """What verifications have found: oldest_ns (the oldest date at which a segment was found
+        sound, None where none was), segments (in use), never (of them never found sound), damage
+        (count), running (result dict with done, total, unit, note; or None), results (newest
+        first), known (damage dicts)."""
 
     async def delete_state(
         self, state: str, *, dry_run: bool = False, expect: Basis = None

@@ -38,6 +38,7 @@ class Workers:
         self._load_limiter = trio.CapacityLimiter(LOADS_MAX)
         self._write_limiter = trio.CapacityLimiter(WRITES_MAX)
         self._commit_limiter = trio.CapacityLimiter(1)
+        self._check_limiter = trio.CapacityLimiter(1)
         self._loads = 0
         self._writes = 0
         self._commits = 0
@@ -56,6 +57,10 @@ class Workers:
         """Write a commit."""
         self._commits += 1
         return await trio.to_thread.run_sync(function, limiter=self._commit_limiter)
+
+    async def check(self, function: Callable[[], R]) -> R:
+        """Read and verify in the background."""
+        return await trio.to_thread.run_sync(function, limiter=self._check_limiter)
 
     def statistics(self) -> WorkerStatistics:
         return WorkerStatistics(self._loads, self._writes, self._commits)

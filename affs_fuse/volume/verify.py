@@ -15,10 +15,12 @@ from affs_fuse.auv import AuvError, decode
 from affs_fuse.core.codec import Commit, Owner, Pointer, State, StatePointer, Superblock
 from affs_fuse.core.constants import (
     BLOCK_SIZE,
+    ITEM_JOB,
     ITEM_OPERATION,
     ITEM_POLICY,
     ITEM_STATE,
     ITEM_STATE_POINTER,
+    ITEM_VERIFIED,
     NODE_BLOCKS,
     STATE_DOOMED,
     STATE_HIDDEN,
@@ -279,7 +281,10 @@ class CommitCheck:
 
     def _check_system(self) -> None:
         """What the system tree holds is values."""
-        names = {ITEM_OPERATION: "operation", ITEM_POLICY: "setting"}
+        names = {
+            ITEM_OPERATION: "operation", ITEM_POLICY: "setting", ITEM_JOB: "job",
+            ITEM_VERIFIED: "verification",
+        }
         for (number, kind, offset), payload in self._nodes.items(self.record.system_root, ""):
             self._report.items += 1
             if kind not in names:

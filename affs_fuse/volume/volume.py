@@ -79,6 +79,7 @@ class Volume:
         self.read_only_reason = parts.report.read_only_reason
         self.durable_seq = parts.last.seq
         self.durable_time_ns = parts.last.time_ns
+        self.durable_image = parts.last.slot_image
         self.commit_count = 0
         self._next_object = parts.next_object
         self._object_limit = parts.next_object + OBJECT_NUMBERS_AHEAD
@@ -142,6 +143,7 @@ class Volume:
         self.trees, self.states, self.space = parts.trees, parts.states, parts.space
         self.last, self.generation = parts.last, parts.report.newest_seq + 1
         self.durable_seq, self.durable_time_ns = parts.last.seq, parts.last.time_ns
+        self.durable_image = parts.last.slot_image
         self._data = DataStore(parts.device, parts.space)
         self._policy = ReservePolicy(parts.space)
         self._log = OperationLog(parts.trees.system)
@@ -163,8 +165,7 @@ class Volume:
 
     def fail(self, reason: str) -> None:
         """A promise cannot be kept any more: nothing is written from now on. The first reason
-        stays.
-        """
+        stays."""
         if not self.read_only_reason:
             self.read_only_reason = reason
 
@@ -179,9 +180,7 @@ class Volume:
             )
 
     def heartbeat(self) -> None:
-        """In a worker, every few seconds while open for writing: say that we are alive. Errors:
-        device.io.
-        """
+        """In a worker, every few seconds while open for writing: we live. Errors: device.io."""
         self._parts.owner.beat(self.clock.now_ns())
 
     # ---- operations ----
@@ -226,9 +225,7 @@ class Volume:
         return load
 
     def end_load(self, load: Load) -> None:
-        """Hand over what was loaded. Errors: device.io, volume.node_corrupt,
-        volume.data_corrupt.
-        """
+        """Hand over what came. Errors: device.io, volume.node_corrupt, volume.data_corrupt."""
         self._readers.pop(id(load), None)
         data = load.take()
         if isinstance(load.missing, DataMissing):
@@ -239,12 +236,12 @@ class Volume:
         load.install(cache, data[0])
         self.cache.trim()
 
-    def begin_reading(self) -> object:
-        """Somebody reads trees as they are now, over many loads: what is freed from here on is not
-        used again until end_reading() gets what this gives. (A kept state is held by hold()
-        instead.)"""
+    def begin_reading(self, *, durable: bool = False) -> object:
+        """Somebody reads trees as they are now (durable: as the newest durable commit has them),
+        over many loads: what was freed since is not used again until end_reading() gets what this
+        gives. (A kept state is held by hold() instead.)"""
         reader = object()
-        self._readers[id(reader)] = self.space.cut_count
+        self._readers[id(reader)] = self.space.cut_count - (durable and self.committing)
         return reader
 
     def end_reading(self, reader: object) -> None:
@@ -437,6 +434,7 @@ class Volume:
             raise error
         self.durable_seq = cut.seq
         self.durable_time_ns = cut.record.time_ns
+        self.durable_image = cut.image
         self.commit_count += 1
         self._object_limit = cut.record.next_object
         with half_done(self.fail, f"commit {cut.seq} is durable, but going on failed"):
@@ -521,9 +519,7 @@ class Volume:
         return root is None or ancestor is None or root != ancestor.root
 
     def open_state(self, state: KeptState) -> Tree:
-        """A read-only tree of a kept state. hold() it while it is in use, so that reclaim stays
-        away.
-        """
+        """A read-only tree of a kept state. hold() it meanwhile, so that reclaim stays away."""
         return Tree(self.cache, TREE_NAMESPACE, state.root, writable=False)
 
     def hold(self, number: int) -> None:

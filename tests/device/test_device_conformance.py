@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from affs_fuse.device.device import Device, Outcome, classify
+from affs_fuse.device.device import Device, MediumDevice, Outcome, classify
 from affs_fuse.device.file import FileDevice, open_device
 from affs_fuse.device.memory import MemoryDevice
 from affs_fuse.errors import AffsError
@@ -146,3 +146,54 @@ def test_a_file_that_shrinks_gives_a_partial_read(tmp_path: Path) -> None:
     data, result = device.read(0, 4096)
     assert (len(data), result.outcome, result.bytes_done) == (1000, Outcome.PARTIAL, 1000)
     device.close()
+
+
+def test_the_medium_is_read_below_the_hosts_copy(tmp_path: Path) -> None:
+    path = make_file(tmp_path / "device")
+    with open_device(str(path)) as device:
+        assert isinstance(device, MediumDevice)
+        assert device.medium_path == ""
+        content = os.urandom(SIZE)
+        assert device.write(0, [content]).ok
+        assert device.flush().ok
+        data, result = device.read_medium(8192, 3 * 4096)
+        assert (data, result.ok) == (content[8192:][: 3 * 4096], True)
+        data, result = device.read_medium(0, SIZE)
+        assert (data, result.bytes_done) == (content, SIZE)
+        assert device.medium_path in ("direct", "dropped", "memory")
+        data, result = device.read_medium(SIZE - 4096, 8192)
+        assert result.outcome is Outcome.PERMANENT
+
+
+def test_the_medium_of_a_memory_filesystem_is_memory() -> None:
+    if not os.path.isdir("/dev/shm"):
+        pytest.skip("no memory filesystem")
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
+        path = make_file(Path(folder) / "device")
+        with open_device(str(path)) as device:
+            device.write(0, [b"x" * 4096])
+            assert device.read_medium(0, 4096)[0] == b"x" * 4096
+            assert device.medium_path == "memory"
+
+
+def test_going_around_the_hosts_copy_shows_what_the_medium_has(tmp_path: Path) -> None:
+    """A loop device's own copy is old when its file is changed below it; reading around is not."""
+    if os.geteuid() != 0:
+        pytest.skip("a loop device takes root")
+    path = make_file(tmp_path / "device")
+    loop = subprocess.run(
+        ["losetup", "--find", "--show", str(path)], capture_output=True, text=True, check=True
+    ).stdout.strip()
+    try:
+        with open_device(loop) as device:
+            device.write(4096, [b"a" * 4096])
+            device.flush()
+            assert device.read(4096, 4096)[0] == b"a" * 4096
+            with path.open("r+b") as below:
+                below.seek(4096)
+                below.write(b"b" * 4096)
+                os.fsync(below.fileno())
+            assert device.read(4096, 4096)[0] == b"a" * 4096, "the host's copy"
+            assert device.read_medium(4096, 4096)[0] == b"b" * 4096
+    finally:
+        subprocess.run(["losetup", "-d", loop], check=True)

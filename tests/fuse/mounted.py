@@ -155,15 +155,18 @@ class Mounted:
 
     def affsctl(self, *words: str, status: int = 0) -> Any:
         """The JSON that affsctl answers; with another status than 0, what it says on stderr."""
-        done = subprocess.run(
-            [sys.executable, "-m", "affs_ctl", "-V", str(self.directory), "--json", *words],
-            env=ENVIRONMENT, capture_output=True, check=False, timeout=END_TIMEOUT_S,
-        )
-        text = done.stdout.decode()
-        assert done.returncode == status, f"{words}: {text}{done.stderr.decode()}"
+        done = self.run_affsctl(*words)
+        assert done.returncode == status, f"{words}: {done.stdout}{done.stderr}"
         if status:
-            return done.stderr.decode()
-        return json.loads(text) if text.strip() else None
+            return done.stderr
+        return json.loads(done.stdout) if done.stdout.strip() else None
+
+    def run_affsctl(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """The ended process, whatever its status."""
+        return subprocess.run(
+            [sys.executable, "-m", "affs_ctl", "-V", str(self.directory), "--json", *words],
+            env=ENVIRONMENT, capture_output=True, text=True, check=False, timeout=END_TIMEOUT_S,
+        )
 
     def client(self) -> Client:
         """A connection to the daemon; the caller closes it."""

@@ -56,6 +56,7 @@ class FakeEngine:
         self.holds: dict[str, dict[str, Any]] = {}
         self.settings = FakeSettings()
         self.calls: list[str] = []
+        self.damage: list[dict[str, Any]] = []
         self.gate: trio.Event | None = None
         self.meanwhile: Callable[[str], None] = lambda name: None
         self.failure: Exception | None = None
@@ -89,6 +90,7 @@ class FakeEngine:
             "open_files": 0,
             "space": await self.space(),
             "jobs": [],
+            "verified": {"oldest_ns": EPOCH_NS, "segments": 3, "never": 0, "damage": 0},
             "degraded": False,
             "uptime_s": 75.5,
             "started_ns": EPOCH_NS,
@@ -260,6 +262,32 @@ class FakeEngine:
         demand(expect, basis, "delete")
         self.kept.remove(found)
         return {"state": found, "freed_bytes": found["bytes"], "waits_for": []}
+
+    async def verify(
+        self, *, path: str, state: str | None, since: str | None, author: str,
+        detach: bool, full_speed: bool,
+    ) -> AsyncGenerator[dict[str, Any], None]:
+        await self._verb("verify")
+        if not detach:
+            yield {"progress": {"done": 1, "total": 2, "unit": "bytes", "note": "working"}}
+            for damage in self.damage:
+                yield {"damage": damage}
+        yield {"result": self._verified("running" if detach else "done")}
+
+    def _verified(self, outcome: str) -> dict[str, Any]:
+        return {
+            "number": 1, "scope": "volume", "outcome": outcome, "bytes": 4096,
+            "damage": len(self.damage), "unstable": 0, "medium": "direct",
+        }
+
+    async def cancel_verification(self) -> dict[str, Any]:
+        return self._verified("cancelled")
+
+    async def verified(self) -> dict[str, Any]:
+        return {
+            "oldest_ns": EPOCH_NS, "segments": 3, "never": 0, "damage": len(self.damage),
+            "running": None, "results": [self._verified("done")], "known": self.damage,
+        }
 
     async def hold(self, state: str, lease_s: int) -> dict[str, Any]:
         found = await self.resolve_state(state)

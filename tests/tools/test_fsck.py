@@ -22,12 +22,14 @@ from affs_fuse.core.constants import (
     ITEM_EXTENT,
     ITEM_INLINE,
     ITEM_INODE,
+    ITEM_JOB,
     ITEM_OPERATION,
     ITEM_ORPHAN,
     ITEM_PARENT,
     ITEM_POLICY,
     ITEM_SEGMENT,
     ITEM_STATE_POINTER,
+    ITEM_VERIFIED,
     ITEM_XATTR,
     NODE_SIZE,
     OBJECT_ORPHANS,
@@ -130,6 +132,14 @@ def setting_without_a_value(vandal: Vandal) -> None:
     vandal.library.volume.trees.system.put(4, ITEM_POLICY, 1, b"\xc1")
 
 
+def cursor_without_a_value(vandal: Vandal) -> None:
+    vandal.library.volume.trees.system.put(1, ITEM_JOB, 0, b"\xc1")
+
+
+def verification_without_a_value(vandal: Vandal) -> None:
+    vandal.library.volume.trees.system.put(3, ITEM_VERIFIED, 1, b"\xc1")
+
+
 def operation_without_a_value(vandal: Vandal) -> None:
     vandal.library.volume.trees.system.put(1, ITEM_OPERATION, 9, b"\x01\x02")
 
@@ -220,6 +230,8 @@ VANDALISM: list[tuple[str, Callable[[Vandal], object]]] = [
     ("verify.unreachable", directory_cycle),
     ("verify.system_value", setting_without_a_value),
     ("verify.system_value", operation_without_a_value),
+    ("verify.system_value", cursor_without_a_value),
+    ("verify.system_value", verification_without_a_value),
     ("verify.object_number", object_from_nowhere),
     ("verify.orphan", lambda vandal: vandal.put(OBJECT_ORPHANS, ITEM_ORPHAN, 77, b"")),
     ("verify.leaked", space_leak),

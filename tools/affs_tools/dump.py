@@ -33,8 +33,8 @@ DECODERS = {
     7: structures.NAME, 32: structures.SEGMENT, 48: structures.STATE,
     49: structures.STATE_POINTER,
 }
-OPERATION, SETTING = 64, 65
-VALUES = {OPERATION, SETTING}
+OPERATION, SETTING, JOB, VERIFIED = 64, 65, 66, 67
+VALUES = {OPERATION, SETTING, JOB, VERIFIED}
 SETTING_KINDS = {
     1: "roles", 2: "retention", 3: "packages", 4: "hooks", 5: "tokens", 6: "collections",
 }
@@ -351,6 +351,18 @@ def print_log(image: Image, printer: Printer, _: argparse.Namespace) -> None:
             print_system_value(printer, "operation", str(item.offset), item)
 
 
+VERIFIED_KINDS = {1: "result", 2: "damage", 3: "dates"}
+
+
+def print_verified(image: Image, printer: Printer, _: argparse.Namespace) -> None:
+    for item in image.items(image.commit["system_root"]):
+        if item.type == JOB:
+            print_system_value(printer, "job", f"job {item.object}", item)
+        if item.type == VERIFIED:
+            kind = VERIFIED_KINDS.get(item.object, str(item.object))
+            print_system_value(printer, kind, f"{kind} {item.offset}", item)
+
+
 def print_system_value(printer: Printer, what: str, name: str, item: Item) -> None:
     """In JSON the value is a String with its AJIS text: not every value is one of JSON's."""
     if printer.as_json:
@@ -415,6 +427,7 @@ def make_parser() -> argparse.ArgumentParser:
     node.add_argument("address", metavar="ADDRESS", help="SEGMENT:BLOCK, or @BLOCK of the device")
     add("settings", print_settings, "the settings of the volume")
     add("log", print_log, "the operation log")
+    add("verified", print_verified, "what verifications have found, and the cursor of one")
     add("segments", print_segments, "the segment table")
     files = add("files", print_files, "the files of a state")
     files.add_argument("state", metavar="STATE", nargs="?", default="working")

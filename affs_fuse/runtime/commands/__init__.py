@@ -24,6 +24,7 @@ from affs_fuse.runtime.commands.show import SHOW
 from affs_fuse.runtime.commands.slow import SLOW
 from affs_fuse.runtime.commands.status import STATUS
 from affs_fuse.runtime.commands.unpin import UNPIN
+from affs_fuse.runtime.commands.verify import VERIFY
 from affs_fuse.runtime.commands.watch import WATCH
 
 __all__ = ["COMMANDS"]
@@ -43,6 +44,7 @@ COMMANDS: tuple[Command[Any], ...] = (
     DELETE,
     LOG,
     DF,
+    VERIFY,
     WATCH,
     METRICS,
     PROMETHEUS,
