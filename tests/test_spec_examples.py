@@ -7,13 +7,22 @@ example per line, its two sides parted by ` => `. Any implementation can be test
 import doctest
 import itertools
 import re
+import sys
 from pathlib import Path
 
 import pytest
 
 from affs_fuse import auv
+from affs_fuse.errors import AffsError
+from affs_fuse.query.functions import FUNCTIONS
+from affs_fuse.query.lexer import KEYWORDS
+from affs_fuse.query.rows import ATTRIBUTES
 
 ROOT = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(ROOT / "tests/posix"), str(ROOT / "tests/query")]
+
+from query_harness import QueryBench  # noqa: E402 - found by the path just set
+
 DOCS = ROOT / "docs"
 BLOCK = re.compile(r"^```([a-z]+ [a-z]+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
@@ -81,7 +90,55 @@ def test_the_order_example() -> None:
         assert auv.compare(low, high) == -1
 
 
-@pytest.mark.parametrize("page", ["AUV.md", "AJIS.md", "ControlProtocol.md", "Errors.md"])
+@pytest.fixture(scope="module")
+def query_bench() -> QueryBench:
+    """The files that QueryLanguage.md asks, and the checkpoint that it mentions."""
+    bench = QueryBench()
+    bench.load("/people/anna", '{"name": "Anna", "age": 30}')
+    bench.directory("/notes")
+    bench.checkpoint("before")
+    for path, text in examples("QueryLanguage.md", "query files"):
+        bench.load(path, text)
+    return bench
+
+
+def _without_names_of_state(rows: list[auv.Value]) -> list[auv.Value]:
+    """The page leaves out what is different on every volume."""
+    hidden = ("id", "version")
+    return [{key: row[key] for key in row if key not in hidden} for row in rows]
+
+
+@pytest.mark.parametrize(("query", "rows"), examples("QueryLanguage.md", "query rows"))
+def test_query_examples(query_bench: QueryBench, query: str, rows: str) -> None:
+    found = query_bench.rows(query)
+    if "| select" not in query:
+        found = _without_names_of_state(found)
+    assert auv.format_compact(found) == auv.format_compact(auv.parse(rows))
+
+
+@pytest.mark.parametrize(("query", "refusal"), examples("QueryLanguage.md", "query refuse"))
+def test_refused_query_examples(query_bench: QueryBench, query: str, refusal: str) -> None:
+    with pytest.raises(AffsError) as caught:
+        query_bench.rows(query)
+    assert f"{caught.value.code} {caught.value.details['column']}" == refusal
+    assert caught.value.details["line"] == query
+
+
+def test_the_query_page_has_every_word_of_the_language() -> None:
+    text = (DOCS / "specs" / "QueryLanguage.md").read_text()
+    shown = " ".join(query for query, _ in examples("QueryLanguage.md", "query rows"))
+    for function in [*FUNCTIONS, "now"]:
+        assert f"`{function}(" in text
+        assert f"{function}(" in shown, f"no example of {function}"
+    for attribute in ATTRIBUTES:
+        assert f"`{attribute}`" in text
+    for keyword in KEYWORDS:
+        assert f"`{keyword}`" in text
+
+
+@pytest.mark.parametrize(
+    "page", ["AUV.md", "AJIS.md", "ControlProtocol.md", "Errors.md", "QueryLanguage.md"]
+)
 def test_each_specification_has_a_version_and_a_rule_for_change(page: str) -> None:
     text = (DOCS / "specs" / page).read_text()
     version = re.search(r"^(?:Format v|V)ersion \*\*(\d+)\*\*\.$", text, re.MULTILINE)

@@ -6,6 +6,7 @@ leaves this room is an `AuvError`.
 """
 
 from affs_fuse.auv.ajis import parse, parse_prefix
+from affs_fuse.auv.ajis_quick import parse_quick
 from affs_fuse.auv.ajis_writer import (
     format_canonical,
     format_compact,
@@ -52,6 +53,7 @@ __all__ = [
     "normal",
     "parse",
     "parse_prefix",
+    "parse_quick",
     "printable",
     "sort_key",
     "type_of",

@@ -26,12 +26,12 @@ from affs_fuse.core.constants import OBJECT_BITS, OBJECT_ROOT
 from affs_fuse.core.tree import NodeMissing
 from affs_fuse.errors import AffsError
 from affs_fuse.posix import changing, inodes, linking, making, names, reading, xattrs
-from affs_fuse.posix.acl import parse, permitted_by
+from affs_fuse.posix.access import allows
 from affs_fuse.posix.attributes import ATIME_POLICIES, Attributes, Changes, atime_due, reported
 from affs_fuse.posix.context import Context
 from affs_fuse.posix.errors import posix_error
 from affs_fuse.posix.handles import Handle, Handles
-from affs_fuse.posix.permissions import READ, WRITE, Credentials, permitted
+from affs_fuse.posix.permissions import READ, WRITE, Credentials
 from affs_fuse.posix.reading import READDIR_ENTRIES
 from affs_fuse.posix.renaming import RENAME_EXCHANGE, RENAME_NOREPLACE, rename
 from affs_fuse.posix.views import DoorOwner, Views
@@ -279,12 +279,7 @@ class Namespace:
 
     def _permitted(self, number: int, inode: Inode, credentials: Credentials, wanted: int) -> bool:
         context = self._context
-        if xattrs.has_any(context.tree, number):
-            found = xattrs.find(context.tree, context.hash_key, number, xattrs.ACL_ACCESS)
-            if found.payload is not None:
-                acl = parse(xattrs.inline_value(found.payload))
-                return permitted_by(acl, inode, credentials, wanted)
-        return permitted(inode.mode, inode.uid, inode.gid, credentials, wanted)
+        return allows(context.tree, context.hash_key, number, inode, credentials, wanted)
 
     def open(self, number: int, flags: int, credentials: Credentials) -> int:
         """A handle on a regular file; O_TRUNC is done. Errors: EISDIR, ELOOP, ENXIO, EROFS, ESTALE;

@@ -1,0 +1,165 @@
+"""Reading one state that does not change: a kept one, or the working state as of a commit.
+
+For those who look at many files at once (queries). Nothing is opened, no access time moves, and who
+asks sees no more than through the mount. Paths are relative to the root, without a slash in front.
+Every function may raise NodeMissing or DataMissing; then nothing is lost by calling it again.
+"""
+
+import errno
+
+from affs_fuse.core.codec import Extent, Inode, Name
+from affs_fuse.core.constants import (
+    ITEM_DENTRY,
+    ITEM_EXTENT,
+    ITEM_INLINE,
+    ITEM_INODE,
+    ITEM_PARENT,
+    OBJECT_BITS,
+    OBJECT_ROOT,
+)
+from affs_fuse.core.tree import Tree
+from affs_fuse.posix import directory, inodes, names, xattrs
+from affs_fuse.posix.access import allows
+from affs_fuse.posix.errors import posix_error
+from affs_fuse.posix.file_data import FileData
+from affs_fuse.posix.permissions import EXECUTE, READ, Credentials
+from affs_fuse.volume.volume import Volume
+from affs_fuse.volume.working import WorkingState
+
+__all__ = ["Place", "StateReader"]
+
+Place = tuple[int, bytes]
+"""(directory, name)."""
+
+SCAN_BYTES = 64 << 10
+DEPTH_MAX = 4096
+_NAME_SIZE = Name.SIZE
+
+
+class StateReader:
+    """tree: of the state; the caller holds it, and closes it when it is done."""
+
+    def __init__(self, volume: Volume, tree: Tree, credentials: Credentials) -> None:
+        self._volume = volume
+        self._key = volume.hash_key
+        self._data = FileData(volume, WorkingState(tree, 0, 0, 0))
+        self._credentials = credentials
+        self._paths: dict[int, tuple[bytes, bool]] = {OBJECT_ROOT: (b"", True)}
+        self.tree = tree
+
+    def of(self, tree: Tree) -> "StateReader":
+        """The same for another state of the volume."""
+        return StateReader(self._volume, tree, self._credentials)
+
+    # ---- objects ----
+
+    def inode(self, number: int) -> Inode | None:
+        """None: the state has no such object."""
+        payload = self.tree.get(number, ITEM_INODE, 0)
+        return Inode.unpack(payload) if payload is not None else None
+
+    def resolve(self, path: bytes) -> tuple[int, Inode]:
+        """(object, inode) of a path; symbolic links are not followed. Errors: ENOENT, ENOTDIR,
+        EACCES, ENAMETOOLONG."""
+        number, inode = OBJECT_ROOT, inodes.load(self.tree, OBJECT_ROOT)
+        for name in path.split(b"/"):
+            if name in (b"", b"."):
+                continue
+            names.check_name(name)
+            if not self.may(number, inode, EXECUTE):
+                raise posix_error(errno.EACCES)
+            _, entry = directory.locate(self.tree, self._key, number, name)
+            if entry is None:
+                inodes.load_directory(self.tree, number)
+                raise posix_error(errno.ENOENT)
+            number, inode = entry.object, inodes.load(self.tree, entry.object)
+        return number, inode
+
+    def by_id(self, object_id: bytes) -> tuple[int, Inode] | None:
+        """(object, inode) of a 128-bit object id, under whatever name; None if nothing has it."""
+        number = int.from_bytes(object_id[-(OBJECT_BITS // 8) :], "big")
+        inode = self.inode(number)
+        if inode is None or inode.object_id != object_id or not inode.nlink:
+            return None
+        return number, inode
+
+    def may(self, number: int, inode: Inode, wanted: int) -> bool:
+        """wanted: bits of READ, WRITE, EXECUTE."""
+        if self._credentials.privileged:
+            return True
+        return allows(self.tree, self._key, number, inode, self._credentials, wanted)
+
+    def may_list(self, number: int, inode: Inode) -> bool:
+        """Whether the entries of a directory, and what they name, may be looked at."""
+        return self.may(number, inode, READ | EXECUTE)
+
+    # ---- content ----
+
+    def content(self, number: int, inode: Inode) -> bytes:
+        """All bytes of a regular file."""
+        if not inode.blocks:
+            inline = self.tree.get(number, ITEM_INLINE, 0)
+            if inline is not None and len(inline) == inode.size:
+                return inline
+        return self._data.read(number, inode, 0, inode.size)
+
+    def xattrs(self, number: int) -> dict[bytes, bytes]:
+        """Names and values of the extended attributes that may be seen, ACLs left out."""
+        if not xattrs.has_any(self.tree, number):
+            return {}
+        found = {}
+        for name in sorted(xattrs.list_names(self.tree, number, self._credentials)):
+            if name not in (xattrs.ACL_ACCESS, xattrs.ACL_DEFAULT):
+                found[name] = xattrs.get_value(
+                    self.tree, self._key, number, name, self._credentials, self._data
+                )
+        return found
+
+    def newest_extent(self, number: int) -> int | None:
+        """The commit that wrote the newest of a file's extents; None if it has none."""
+        newest: int | None = None
+        first, end = (number, ITEM_EXTENT, 0), (number, ITEM_EXTENT + 1, 0)
+        for _, _, _, payload in self.tree.iterate(first, end):
+            birth = Extent.unpack(payload).birth
+            newest = birth if newest is None or birth > newest else newest
+        return newest
+
+    # ---- names ----
+
+    def entries(self, number: int, cookie: int) -> list[tuple[int, bytes, int]]:
+        """(cookie, name, object) of the next entries of a directory after a cookie (0: from the
+        start), in the order of the directory; none at the end."""
+        first = (number, ITEM_DENTRY, cookie + 1)
+        items = self.tree.scan(first, (number, ITEM_DENTRY + 1, 0), SCAN_BYTES)
+        return [
+            (offset, payload[_NAME_SIZE:], Name.unpack(payload).object)
+            for _, _, offset, payload in items
+        ]
+
+    def places(self, number: int) -> list[Place]:
+        """All names of an object, in the order of the tree."""
+        first, end = (number, ITEM_PARENT, 0), (number, ITEM_PARENT + 1, 0)
+        return [
+            (Name.unpack(payload).object, payload[_NAME_SIZE:])
+            for _, _, _, payload in self.tree.iterate(first, end)
+        ]
+
+    def directory_path(self, number: int) -> tuple[bytes, bool]:
+        """(path of a directory, whether everything on the way may be searched). Errors: EIO for a
+        chain of parents that is broken."""
+        chain: list[tuple[int, bytes]] = []
+        at = number
+        while at not in self._paths:
+            places = self.places(at)
+            if not places or len(chain) >= DEPTH_MAX:
+                raise posix_error(errno.EIO, f"directory {number} does not lie below the root")
+            chain.append((at, places[0][1]))
+            at = places[0][0]
+        path, open_way = self._paths[at]
+        for child, name in reversed(chain):
+            parent = self.inode(at)
+            open_way = open_way and parent is not None and self.may(at, parent, EXECUTE)
+            path = path + b"/" + name if path else name
+            self._paths[child] = path, open_way
+            at = child
+        return path, open_way

@@ -1,0 +1,165 @@
+"""A plan at work, in slices.
+
+`step` goes on until its time is over and gives the rows that have come out meanwhile. A source that
+misses something raises out of it with nothing lost: load it, and call `step` again. The inner sides
+of joins come first, each as a phase of its own; then the query itself. Invariants:
+- A step stops between any two rows, and a row costs little: nothing here waits or takes long.
+- Memory beyond rows on their way is counted (`memory`), and given back by `close`.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from affs_fuse.auv import Value
+from affs_fuse.errors import AffsError, Category
+from affs_fuse.query.faults import Trouble
+from affs_fuse.query.memory import Allowance
+from affs_fuse.query.planning import Plan
+from affs_fuse.query.rows import Entry, path_text
+from affs_fuse.query.sources import Report, RowSource, Wanted
+from affs_fuse.query.stages import JoinStage, RunStage, Sink
+from affs_fuse.query.tree import Source
+
+__all__ = ["Execution", "OpenSource"]
+
+OpenSource = Callable[[Source, Wanted, Report, Allowance], RowSource]
+"""Opens the source of a query or of the inner side of a join. May raise what a source raises."""
+
+OUT_ROWS_MAX = 256
+"""Rows that one step gives at most: what is sent before the next one."""
+
+_END: Any = object()
+
+
+@dataclass(slots=True)
+class _Phase:
+    """source None: not opened yet. draining: which stage is giving what it has kept, and that."""
+
+    plan: Plan
+    stages: list[RunStage]
+    first: Sink
+    source: RowSource | None = None
+    at: int = -1
+    rest: Iterator[Any] | None = None
+
+
+class Execution:
+    """line: for messages."""
+
+    def __init__(self, line: str, plan: Plan, open_source: OpenSource, memory: Allowance) -> None:
+        self._line = line
+        self._open = open_source
+        self._memory = memory
+        self._out: list[Value] = []
+        self._phases: list[_Phase] = []
+        self.report = Report()
+        self.rows = 0
+        result = plan.result
+        out = self._out
+
+        def leave(row: Any) -> None:
+            out.append(result(row))
+
+        self._add_phase(plan, leave)
+
+    def _add_phase(self, plan: Plan, sink: Sink) -> None:
+        """The phases of the joins inside come before the plan's own."""
+        stages: list[RunStage] = []
+        for planned in reversed(plan.stages):
+            stage = planned.make(sink, self._memory)
+            if planned.inner is not None:
+                assert isinstance(stage, JoinStage)
+                self._add_phase(planned.inner, _inner_sink(planned.inner, stage))
+            stages.append(stage)
+            sink = stage.push
+        stages.reverse()
+        self._phases.append(_Phase(plan, stages, sink))
+
+    def step(self, monotonic: Callable[[], float], until: float) -> list[Value] | None:
+        """Rows that came out until then, or None at the end. Errors: NodeMissing, DataMissing (call
+        again); query.*, record.*, and those of the source."""
+        out = self._out
+        while self._phases:
+            phase = self._phases[0]
+            if phase.rest is None:
+                ended = self._feed(phase, monotonic, until)
+            else:
+                ended = self._drain(phase, monotonic, until)
+            if not ended:
+                break
+            del self._phases[0]
+            if out:
+                break
+        if out:
+            given = out.copy()
+            out.clear()
+            self.rows += len(given)
+            return given
+        return [] if self._phases else None
+
+    def _feed(self, phase: _Phase, monotonic: Callable[[], float], until: float) -> bool:
+        """Rows from the source; whether the phase has ended (never: draining comes first)."""
+        if phase.source is None:
+            plan = phase.plan
+            phase.source = self._open(plan.source, plan.wanted, self.report, self._memory)
+        source, first, out = phase.source, phase.first, self._out
+        closing = [stage for stage in phase.stages if type(stage).closed is not RunStage.closed]
+        while True:
+            if closing and any(stage.closed for stage in closing):
+                break
+            entry = next(source, _END)
+            if entry is _END:
+                break
+            try:
+                first(entry)
+            except Trouble as trouble:
+                raise self._error(trouble, entry) from None
+            if monotonic() >= until or len(out) >= OUT_ROWS_MAX:
+                return False
+        phase.rest = iter(())
+        return self._drain(phase, monotonic, until)
+
+    def _drain(self, phase: _Phase, monotonic: Callable[[], float], until: float) -> bool:
+        """What the stages have kept, one after the other; whether that was all."""
+        stages, out = phase.stages, self._out
+        rest = phase.rest
+        assert rest is not None
+        while True:
+            try:
+                row = next(rest, _END)
+                useless = any(stage.closed for stage in stages[phase.at + 1 :])
+                if row is _END or useless:
+                    phase.at += 1
+                    if phase.at == len(stages):
+                        return True
+                    rest = phase.rest = stages[phase.at].drain()
+                    continue
+                stages[phase.at].give(row)
+            except Trouble as trouble:
+                raise self._error(trouble, None) from None
+            if monotonic() >= until or len(out) >= OUT_ROWS_MAX:
+                return False
+
+    def _error(self, trouble: Trouble, entry: Entry | None) -> AffsError:
+        span = trouble.span
+        details: dict[str, Value] = {
+            "line": self._line, "column": span.start + 1, "length": max(1, span.end - span.start),
+        }  # fmt: skip
+        where = ""
+        if entry is not None:
+            details["path"] = path_text(entry.path)
+            where = f"{path_text(entry.path)}: "
+        message = where + trouble.message
+        return AffsError(
+            trouble.code, Category.INVALID, message, hint=trouble.hint, details=details
+        )
+
+    def close(self) -> None:
+        """Give back the memory. Idempotent."""
+        self._memory.close()
+
+
+def _inner_sink(plan: Plan, stage: JoinStage) -> Sink:
+    shown = plan.scope.whole()
+    return lambda row: stage.add(row, shown(row))

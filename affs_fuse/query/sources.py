@@ -1,0 +1,383 @@
+"""Where rows come from: the files of one state (docs/specs/QueryLanguage.md, "Sources").
+
+Sources are iterators whose next step may raise NodeMissing or DataMissing; the step is then made
+again, and nothing is lost or given twice. Order: a directory's entries by the bytes of their names,
+each directory followed by what is in it; of what changed, by object number.
+"""
+
+import stat
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from affs_fuse.auv import TextError, Value, parse_quick
+from affs_fuse.core.codec import Inode
+from affs_fuse.core.tree import Diff, Tree
+from affs_fuse.errors import AffsError, Category
+from affs_fuse.posix.permissions import READ
+from affs_fuse.posix.state_reader import StateReader
+from affs_fuse.query.memory import Allowance
+from affs_fuse.query.rows import Entry, Needs, path_text
+
+__all__ = [
+    "RECORD_BYTES_MAX", "ChangedFiles", "OneFile", "Report", "RowSource", "TreeWalk", "Wanted",
+    "record_problem",
+]  # fmt: skip
+
+RECORD_BYTES_MAX = 16 << 20
+"""Of a record's text: what an answer can carry."""
+
+SORTED_ENTRIES_MAX = 200_000
+"""Of a directory that is read whole and sorted by name; larger ones keep their own order."""
+
+ENTRY_BYTES = 160
+PROBLEMS_SHOWN = 100
+
+
+@dataclass(slots=True)
+class Report:
+    """What happened on the way. files: looked at. refused: no records, for `problems` (the first of
+    them). denied: files and directories that this user may not read."""
+
+    files: int = 0
+    refused: int = 0
+    denied: int = 0
+    problems: list[dict[str, Value]] = field(default_factory=list)
+
+    def refuse(self, problem: AffsError) -> None:
+        """One file that is no record."""
+        self.refused += 1
+        if len(self.problems) < PROBLEMS_SHOWN:
+            found = {"code": problem.code, "message": problem.message, **problem.details}
+            self.problems.append(found)
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a query asks of its source. early: a condition on attributes that the inode and the name
+    tell; needs: what to read of files that fulfil it."""
+
+    records: bool
+    needs: Needs
+    early: Callable[[Entry], bool] | None
+
+
+class RowSource(Protocol):
+    """An iterator over entries; see the module."""
+
+    def __next__(self) -> Entry: ...
+
+
+def record_problem(path: bytes, error: TextError) -> AffsError:
+    """A file whose content is no AJIS text."""
+    text = path_text(path)
+    details = {"path": text, **error.details}
+    return AffsError(
+        "record.syntax", Category.INVALID, f"{text}: {error.message}",
+        hint="it is left as it is; mend it with an editor", details=details,
+    )  # fmt: skip
+
+
+def _too_large(path: bytes, size: int) -> AffsError:
+    text = path_text(path)
+    return AffsError(
+        "record.too_large", Category.INVALID,
+        f"{text}: {size} bytes, a record has at most {RECORD_BYTES_MAX}",
+        details={"path": text, "size": size, "limit": RECORD_BYTES_MAX},
+    )  # fmt: skip
+
+
+class _Loader:
+    """Turns a file into an entry with what the query needs, or into nothing."""
+
+    def __init__(self, reader: StateReader, wanted: Wanted, report: Report) -> None:
+        self._reader = reader
+        self._report = report
+        self._records = wanted.records
+        self._early = wanted.early
+        self._xattrs = Needs.XATTRS in wanted.needs
+        self._births = Needs.BIRTHS in wanted.needs
+        self._content = wanted.records and Needs.CONTENT in wanted.needs
+
+    def load(self, entry: Entry) -> Entry | None:
+        """The entry, filled; None if it is no row. Errors: NodeMissing, DataMissing, before
+        anything was counted."""
+        report = self._report
+        inode = entry.inode
+        if self._records and not stat.S_ISREG(inode.mode):
+            return None
+        if self._early is not None and not self._early(entry):
+            report.files += 1
+            return None
+        if self._xattrs:
+            entry.xattrs = {
+                path_text(name): _xattr_value(value)
+                for name, value in self._reader.xattrs(entry.number).items()
+            }
+        if self._births and inode.blocks:
+            entry.birth = self._reader.newest_extent(entry.number)
+        if self._content and not self._read(entry):
+            return None
+        report.files += 1
+        return entry
+
+    def _read(self, entry: Entry) -> bool:
+        """Whether the content is a record."""
+        report, inode = self._report, entry.inode
+        if not self._reader.may(entry.number, inode, READ):
+            report.files += 1
+            report.denied += 1
+            return False
+        if inode.size > RECORD_BYTES_MAX:
+            report.files += 1
+            report.refuse(_too_large(entry.path, inode.size))
+            return False
+        text = self._reader.content(entry.number, inode)
+        try:
+            entry.value = parse_quick(text)
+        except TextError as error:
+            report.files += 1
+            report.refuse(record_problem(entry.path, error))
+            return False
+        entry.text = text
+        return True
+
+
+def _xattr_value(value: bytes) -> Value:
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return value
+
+
+@dataclass(slots=True)
+class _Frame:
+    """A directory that is being gone through. cookie: how far it was read; whole: it was read to
+    its end. size: what its entries were counted in memory."""
+
+    number: int
+    path: bytes
+    cookie: int = 0
+    entries: list[tuple[bytes, int]] = field(default_factory=list)
+    index: int = 0
+    ready: bool = False
+    whole: bool = False
+    size: int = 0
+
+
+class TreeWalk:
+    """The files of a directory, and with deep all below it; a file alone if that is what the path
+    names. The directory itself is no row. Errors of the constructor: those of `resolve`."""
+
+    def __init__(
+        self,
+        reader: StateReader,
+        start: tuple[bytes, int, Inode],
+        wanted: Wanted,
+        report: Report,
+        memory: Allowance,
+        *,
+        deep: bool,
+    ) -> None:
+        path, number, inode = start
+        self._reader = reader
+        self._loader = _Loader(reader, wanted, report)
+        self._report = report
+        self._memory = memory
+        self._deep = deep
+        self._frames: list[_Frame] = []
+        self._single: Entry | None = None
+        if stat.S_ISDIR(inode.mode):
+            self._enter(number, inode, path)
+        else:
+            directory, _, name = path.rpartition(b"/")
+            self._single = Entry(number, inode, directory, name)
+
+    def __iter__(self) -> Iterator[Entry]:
+        return self
+
+    def __next__(self) -> Entry:
+        if self._single is not None:
+            entry = self._loader.load(self._single)
+            self._single = None
+            if entry is not None:
+                return entry
+        while self._frames:
+            frame = self._frames[-1]
+            if frame.index >= len(frame.entries) and not self._fill(frame):
+                self._memory.give(frame.size)
+                self._frames.pop()
+                continue
+            entry = self._take(frame)
+            if entry is not None:
+                return entry
+        raise StopIteration
+
+    def _take(self, frame: _Frame) -> Entry | None:
+        """The next entry of a directory; None if it is no row."""
+        name, number = frame.entries[frame.index]
+        inode = self._reader.inode(number)
+        if inode is None:
+            raise AffsError(
+                "volume.structure", Category.CORRUPT,
+                f"an entry of directory {frame.number} names no object",
+            )  # fmt: skip
+        entry = Entry(number, inode, frame.path, name)
+        enters = self._deep and stat.S_ISDIR(inode.mode)
+        allowed = enters and self._reader.may_list(number, inode)
+        found = self._loader.load(entry)
+        frame.index += 1
+        if allowed:
+            self._push(number, entry.path[1:])
+        elif enters:
+            self._report.denied += 1
+        return found
+
+    def _enter(self, number: int, inode: Inode, path: bytes) -> None:
+        if self._reader.may_list(number, inode):
+            self._push(number, path)
+        else:
+            self._report.denied += 1
+
+    def _push(self, number: int, path: bytes) -> None:
+        self._frames.append(_Frame(number, path))
+
+    def _fill(self, frame: _Frame) -> bool:
+        """Read entries into an exhausted frame; False at the end of the directory."""
+        if frame.whole:
+            return False
+        if frame.ready:
+            frame.entries.clear()
+            frame.index = 0
+        while not frame.whole:
+            found = self._reader.entries(frame.number, frame.cookie)
+            if not found:
+                frame.whole = True
+                break
+            if not frame.ready:
+                self._memory.take(ENTRY_BYTES * len(found), "find")
+                frame.size += ENTRY_BYTES * len(found)
+            frame.cookie = found[-1][0]
+            frame.entries += [(name, number) for _, name, number in found]
+            if frame.ready or len(frame.entries) > SORTED_ENTRIES_MAX:
+                break
+        if frame.whole and not frame.ready:
+            frame.entries.sort()
+        frame.ready = True
+        return frame.index < len(frame.entries)
+
+
+class OneFile:
+    """`get`: one file, which has to be there, and with records has to be one."""
+
+    def __init__(self, reader: StateReader, entry: Entry, wanted: Wanted, report: Report) -> None:
+        self._entry: Entry | None = entry
+        self._loader = _Loader(reader, wanted, report)
+        self._wanted = wanted
+        self._report = report
+
+    def __iter__(self) -> Iterator[Entry]:
+        return self
+
+    def __next__(self) -> Entry:
+        entry = self._entry
+        if entry is None:
+            raise StopIteration
+        regular = stat.S_ISREG(entry.inode.mode)
+        if self._wanted.records and not regular:
+            text = path_text(entry.path)
+            raise AffsError(
+                "record.no_file", Category.INVALID, f"{text} is no regular file, and so no record",
+                hint=f"list {text} shows what is in a directory", details={"path": text},
+            )  # fmt: skip
+        loaded = self._loader.load(entry)
+        self._entry = None
+        if loaded is not None:
+            return loaded
+        report = self._report
+        if report.denied:
+            text = path_text(entry.path)
+            raise AffsError(
+                "record.denied", Category.DENIED, f"{text} may not be read by this user",
+                details={"path": text},
+            )  # fmt: skip
+        if report.problems:
+            details = dict(report.problems[0])
+            code, message = str(details.pop("code")), str(details.pop("message"))
+            raise AffsError(code, Category.INVALID, message, details=details)
+        raise StopIteration
+
+
+class ChangedFiles:
+    """`changed since`: the files whose own items differ from those of an older state, at the cost
+    of the difference. below: the directory that they lie below, or with deep False in."""
+
+    def __init__(
+        self,
+        reader: StateReader,
+        since: Tree,
+        below: bytes,
+        wanted: Wanted,
+        report: Report,
+        *,
+        deep: bool,
+    ) -> None:
+        self._reader = reader
+        self._diff = Diff(since, reader.tree)
+        self._before = reader.of(since)
+        self._below = below
+        self._loader = _Loader(reader, wanted, report)
+        self._report = report
+        self._deep = deep
+        self._current = 0
+        self._finished = 0
+        self._waiting: list[Entry] = []
+
+    def __iter__(self) -> Iterator[Entry]:
+        return self
+
+    def __next__(self) -> Entry:
+        while True:
+            while self._waiting:
+                entry = self._loader.load(self._waiting[0])
+                del self._waiting[0]
+                if entry is not None:
+                    return entry
+            number = self._next_object()
+            self._waiting = self._entries(number)
+            self._finished = number
+
+    def _next_object(self) -> int:
+        """The next object that differs; the same again until its entries were found."""
+        while self._current <= self._finished:
+            event = next(self._diff)
+            if event.node is None and event.object > self._finished:
+                self._current = event.object
+        return self._current
+
+    def _entries(self, number: int) -> list[Entry]:
+        reader = self._reader
+        inode = reader.inode(number)
+        if inode is None or not inode.nlink:
+            return []
+        before = self._before.inode(number)
+        change = "changed" if before is not None and before.nlink else "added"
+        entries = []
+        for directory, name in reader.places(number):
+            path, open_way = reader.directory_path(directory)
+            parent = reader.inode(directory)
+            if not self._is_below(path, name):
+                continue
+            if not open_way or parent is None or not reader.may_list(directory, parent):
+                self._report.denied += 1
+                continue
+            entry = Entry(number, inode, path, name)
+            entry.change = change
+            entries.append(entry)
+        return entries
+
+    def _is_below(self, path: bytes, name: bytes) -> bool:
+        below = self._below
+        if not self._deep:
+            return path == below
+        return not below or path == below or path.startswith(below + b"/")
