@@ -39,7 +39,9 @@ class _Phase:
     plan: Plan
     stages: list[RunStage]
     first: Sink
+    inner: "dict[int, _Phase]"
     source: RowSource | None = None
+    fed: int = 0
     at: int = -1
     rest: Iterator[Any] | None = None
 
@@ -55,31 +57,36 @@ class Execution:
         self._phases: list[_Phase] = []
         self.report = Report()
         self.rows = 0
+        self.steps = 0
         result = plan.result
         out = self._out
 
         def leave(row: Any) -> None:
             out.append(result(row))
 
-        self._add_phase(plan, leave)
+        self._main = self._add_phase(plan, leave)
 
-    def _add_phase(self, plan: Plan, sink: Sink) -> None:
+    def _add_phase(self, plan: Plan, sink: Sink) -> _Phase:
         """The phases of the joins inside come before the plan's own."""
         stages: list[RunStage] = []
+        inner: dict[int, _Phase] = {}
         for planned in reversed(plan.stages):
             stage = planned.make(sink, self._memory)
             if planned.inner is not None:
                 assert isinstance(stage, JoinStage)
-                self._add_phase(planned.inner, _inner_sink(planned.inner, stage))
+                inner[id(stage)] = self._add_phase(planned.inner, _inner_sink(planned.inner, stage))
             stages.append(stage)
             sink = stage.push
         stages.reverse()
-        self._phases.append(_Phase(plan, stages, sink))
+        phase = _Phase(plan, stages, sink, inner)
+        self._phases.append(phase)
+        return phase
 
     def step(self, monotonic: Callable[[], float], until: float) -> list[Value] | None:
         """Rows that came out until then, or None at the end. Errors: NodeMissing, DataMissing (call
         again); query.*, record.*, and those of the source."""
         out = self._out
+        self.steps += 1
         while self._phases:
             phase = self._phases[0]
             if phase.rest is None:
@@ -111,6 +118,7 @@ class Execution:
             entry = next(source, _END)
             if entry is _END:
                 break
+            phase.fed += 1
             try:
                 first(entry)
             except Trouble as trouble:
@@ -140,6 +148,24 @@ class Execution:
                 raise self._error(trouble, None) from None
             if monotonic() >= until or len(out) >= OUT_ROWS_MAX:
                 return False
+
+    @property
+    def memory_peak(self) -> int:
+        """The most bytes that were kept at once."""
+        return self._memory.peak
+
+    def counts(self) -> list[tuple[int, int]]:
+        """Rows that went into and came out of each step, in the order of `Plan.explain`."""
+        return self._counts_of(self._main)
+
+    def _counts_of(self, phase: _Phase) -> list[tuple[int, int]]:
+        found = [(phase.fed, phase.fed)]
+        for stage in phase.stages:
+            inner = phase.inner.get(id(stage))
+            if inner is not None:
+                found += self._counts_of(inner)
+            found.append((stage.rows_in, stage.rows_out))
+        return found
 
     def _error(self, trouble: Trouble, entry: Entry | None) -> AffsError:
         span = trouble.span

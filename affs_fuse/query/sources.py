@@ -24,8 +24,8 @@ __all__ = [
     "record_problem",
 ]  # fmt: skip
 
-RECORD_BYTES_MAX = 16 << 20
-"""Of a record's text: what an answer can carry."""
+RECORD_BYTES_MAX = 8 << 20
+"""Of a record's text: half of what one frame of an answer can carry."""
 
 SORTED_ENTRIES_MAX = 200_000
 """Of a directory that is read whole and sorted by name; larger ones keep their own order."""

@@ -223,6 +223,11 @@ class Command(Generic[O]):
     def positionals(self) -> tuple[Parameter, ...]:
         return tuple(parameter for parameter in self.parameters if parameter.positional)
 
+    @cached_property
+    def takes_rest(self) -> bool:
+        """Whether the line behind the options is one text that is not split into words."""
+        return any(parameter.type.takes_rest for parameter in self.positionals)
+
     def danger_of(self, options: O) -> Danger:
         """Of this call."""
         if any(getattr(options, name) for name in self.destructive_with):
@@ -231,9 +236,10 @@ class Command(Generic[O]):
 
     @property
     def usage(self) -> str:
-        """One line: the name, positionals, options; what may be left out in brackets."""
+        """One line: the name, positionals, options; what may be left out in brackets. What takes
+        the rest of a line stands last."""
         parts = [self.name]
-        for parameter in self.parameters:
+        for parameter in sorted(self.parameters, key=lambda one: one.type.takes_rest):
             if parameter.positional:
                 word = parameter.word + ("..." if parameter.repeated else "")
             else:

@@ -8,16 +8,14 @@ here, on the loop's thread. It is the one place that decides what goes to a work
 """
 
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, ParamSpec, TypeVar
 
 import trio
 
-from affs_fuse.core.constants import OBJECT_BITS, TREE_NAMESPACE
-from affs_fuse.core.tree import Tree
+from affs_fuse.core.constants import OBJECT_BITS
 from affs_fuse.errors import AffsError
 from affs_fuse.posix.namespace import Namespace
 from affs_fuse.runtime.committer import Committer, CommitterStatistics
@@ -31,9 +29,12 @@ from affs_fuse.runtime.jobs import Jobs
 from affs_fuse.runtime.kernel import KernelPort
 from affs_fuse.runtime.latency import Latencies
 from affs_fuse.runtime.loader import Loader
+from affs_fuse.runtime.opened_states import EMPTY, WORKING, OpenedStates
 from affs_fuse.runtime.operation_entries import append_entry, newest_entries
-from affs_fuse.runtime.ports import Plain
+from affs_fuse.runtime.ports import Emit, Plain
+from affs_fuse.runtime.queries import Asker, Queries
 from affs_fuse.runtime.rollback import LiveRollback
+from affs_fuse.runtime.session import Session
 from affs_fuse.runtime.state_verbs import StateVerbs
 from affs_fuse.runtime.verification import Verification
 from affs_fuse.runtime.viewing import Viewing
@@ -128,6 +129,8 @@ class Engine:
             self._jobs.wake_reclaim, following=settings.following,
         )
         self._holds = Holds(volume, self._jobs.wake_reclaim)
+        self._states = OpenedStates(volume, self._committer, self._jobs.wake_reclaim)
+        self._queries = Queries(volume, self._loader, self._states)
         self.settings = VolumeSettings(volume, self._committer, events)
         self.viewing = Viewing(
             volume, namespace, self._loader, kernel, following=settings.following
@@ -409,8 +412,9 @@ class Engine:
         self, a: str | None, b: str | None, limit: int | None
     ) -> AsyncGenerator[Plain, None]:
         if a is None:
-            a = "published" if self._volume.states.published is not None else ""
-        async with self._opened(a) as left, self._opened(b or "working") as right:
+            a = "published" if self._volume.states.published is not None else EMPTY
+        opened = self._states.open
+        async with opened(a) as left, opened(b or WORKING) as right:
             changes = ObjectDiff(left, right)
             paths = Paths(left), Paths(right)
             given = seen = 0
@@ -424,37 +428,14 @@ class Engine:
                     given += 1
                     yield entry
 
-    @asynccontextmanager
-    async def _opened(self, text: str) -> AsyncIterator[Tree]:
-        """The tree of a state for reading: "" the empty one, "working" the working state as of
-        now, else as `resolve_state`."""
-        volume = self._volume
-        if text == "working":
-            if not volume.read_only:
-                await self._committer.commit()
-            reader = volume.begin_reading()
-            tree = Tree(volume.cache, TREE_NAMESPACE, volume.last.root, writable=False)
-            try:
-                yield tree
-            finally:
-                tree.close()
-                volume.end_reading(reader)
-        elif text == "":
-            tree = Tree(volume.cache, TREE_NAMESPACE, None, writable=False)
-            try:
-                yield tree
-            finally:
-                tree.close()
-        else:
-            state = volume.states.resolve(text)
-            volume.hold(state.number)
-            tree = volume.open_state(state)
-            try:
-                yield tree
-            finally:
-                tree.close()
-                volume.release_hold(state.number)
-                self._jobs.wake_reclaim()
+    async def query(self, line: str, asker: Session, memory_bytes: int, emit: Emit) -> Plain:
+        return await self._queries.run(line, _asker(asker, memory_bytes), emit)
+
+    async def explain(
+        self, line: str, asker: Session, memory_bytes: int, *, analyze: bool
+    ) -> tuple[list[Plain], Plain]:
+        explain = self._queries.analyze if analyze else self._queries.explain
+        return await explain(line, _asker(asker, memory_bytes))
 
     # ---- operation log ----
 
@@ -485,3 +466,6 @@ class Engine:
             self._workers.statistics(),
         )
 
+
+def _asker(session: Session, memory_bytes: int) -> Asker:
+    return Asker(session.identity, session.role, memory_bytes)

@@ -14,16 +14,17 @@ from affs_fuse.auv import Value
 from affs_fuse.errors import AffsError, Category
 from affs_fuse.runtime.command import Command, Danger, Safety
 from affs_fuse.runtime.parameters import Parameter, ValueProblem
-from affs_fuse.runtime.words import Word, quote, split, syntax_error
+from affs_fuse.runtime.words import Word, quote, read_word, split, syntax_error
 
 __all__ = [
     "Invocation",
     "closest",
     "did_you_mean",
+    "first_word",
     "option_named",
     "parse_arguments",
     "parse_words",
-    "words_of",
+    "split_for",
     "write_line",
 ]
 
@@ -128,11 +129,15 @@ def write_line(command: Command[Any], arguments: Mapping[str, Value]) -> str:
     positionals."""
     words = [command.name]
     places: list[str] = []
+    rest: list[str] = []
     for parameter in command.parameters:
         if parameter.name not in arguments:
             continue
         value = arguments[parameter.name]
         if parameter.positional:
+            if parameter.type.takes_rest:
+                rest.append(_rest_source(value))
+                continue
             values = value if parameter.repeated else [value]
             places += [quote(parameter.type.write(one)) for one in values]
         elif parameter.type.takes_value:
@@ -141,7 +146,12 @@ def write_line(command: Command[Any], arguments: Mapping[str, Value]) -> str:
             words.append(parameter.word)
     if any(place.startswith("-") for place in places):
         words.append("--")
-    return " ".join(words + places)
+    return " ".join(words + places + rest)
+
+
+def _rest_source(text: str) -> str:
+    """How a rest stands in a line; what would be taken for options or one quoted word is quoted."""
+    return quote(text) if text.startswith(("-", "'")) else text
 
 
 def _check(parameter: Parameter, value: Value) -> Value:
@@ -295,11 +305,46 @@ class _WordParser:
         return syntax_error(self._line, word.start, word.end, message, code=code, hint=hint)
 
 
-def words_of(line: str) -> list[Word]:
-    """The words of a line that has at least one; invalid: command.empty and what `split` raises."""
-    words = split(line)
-    if not words or words[0].pipe:
+def first_word(line: str) -> Word:
+    """The command's name; invalid: command.empty and what `split` raises."""
+    word = read_word(line, 0)
+    if word is None or word.pipe:
         raise syntax_error(
             line, 0, 0, "no command", code="command.empty", hint="`help` lists the commands"
         )
+    return word
+
+
+def split_for(line: str, command: Command[Any]) -> list[Word]:
+    """The words of a line of this command. If it takes a rest, they are the name, the options and
+    the rest as one word. invalid: what `split` raises."""
+    if not command.takes_rest:
+        return split(line)
+    words = [first_word(line)]
+    while (word := read_word(line, words[-1].end)) is not None:
+        if not word.option_like:
+            if word.source == "--":
+                words.append(word)
+            rest = _rest(line, words[-1].end)
+            return words if rest is None else [*words, rest]
+        words.append(word)
+        option = option_named(command, word.source.partition("=")[0])
+        if option is not None and option.type.takes_value and "=" not in word.source:
+            value = read_word(line, word.end)
+            words += [value] if value is not None else []
     return words
+
+
+def _rest(line: str, after: int) -> Word | None:
+    """Everything behind the options. A rest that is one word in single quotes, as a shell's user
+    has to write it, is what stands between them."""
+    source = line[after:].strip()
+    if not source:
+        return None
+    start = line.index(source, after)
+    end = start + len(source)
+    if source.startswith("'"):
+        word = read_word(line, start)
+        if word is not None and word.end == end:
+            return Word(word.text, source, start, end, bare=False)
+    return Word(source, source, start, end)

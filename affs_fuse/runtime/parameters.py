@@ -27,6 +27,7 @@ __all__ = [
     "Label",
     "Parameter",
     "ParameterType",
+    "QueryText",
     "StateReference",
     "Text",
     "ValueProblem",
@@ -66,6 +67,8 @@ class ParameterType:
     """What the completer takes candidates from: SOURCE_STATES, SOURCE_COMMANDS, or "" for
     `choices`."""
     takes_value: ClassVar[bool] = True
+    takes_rest: ClassVar[bool] = False
+    """Of a positional that is all of the line behind the options, as it stands."""
 
     def read(self, word: Word) -> Value:
         """The value that a word of a line spells; ValueProblem."""
@@ -241,6 +244,14 @@ class AnyValue(ParameterType):
 
     def write(self, value: Value) -> str:
         return format_canonical(value)
+
+
+@dataclass(frozen=True, slots=True)
+class QueryText(ParameterType):
+    """The rest of the line, in a language of its own (docs/specs/QueryLanguage.md)."""
+
+    name: ClassVar[str] = "query"
+    takes_rest: ClassVar[bool] = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,17 +18,21 @@ renamed, what (list of "data", "meta", "xattr"), bytes (growth, negative when it
 ("file" | "directory" | "symlink" | "other").
 """
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from typing import Any, Protocol
 
 from affs_fuse.auv import Value
 from affs_fuse.runtime.expectation import Basis
+from affs_fuse.runtime.session import Session
 from affs_fuse.volume.settings import SettingKind
 
-__all__ = ["EnginePort", "Plain", "SettingKey", "SettingsPort"]
+__all__ = ["Emit", "EnginePort", "Plain", "SettingKey", "SettingsPort"]
 
 Plain = dict[str, Any]
 """An object of plain values, keyed as the docstring of the call that gives it says."""
+
+Emit = Callable[[Value], Awaitable[None]]
+"""Takes one row; waits until there is room for the next."""
 
 SettingKey = tuple[SettingKind, int]
 """Kind and number of a setting."""
@@ -155,6 +159,19 @@ class EnginePort(Protocol):
         sound, None where none was), segments (in use), never (of them never found sound), damage
         (count), running (result dict with done, total, unit, note; or None), results (newest
         first), known (damage dicts)."""
+
+    async def query(self, line: str, asker: Session, memory_bytes: int, emit: Emit) -> Plain:
+        """Gives each row of a query (docs/specs/QueryLanguage.md) to emit. rows, files (looked at),
+        refused (no records), denied (not readable for the asker), problems (of the first refused:
+        code, message, path, line, column ...). query.*, record.*, state.*; denied: policy.role, for
+        a kept state."""
+
+    async def explain(
+        self, line: str, asker: Session, memory_bytes: int, *, analyze: bool
+    ) -> tuple[list[Plain], Plain]:
+        """The steps of a query: step, text, rows (estimate, or None), inside ("join", optional);
+        with analyze, which runs it, in and out (counts). And a summary: files, and with analyze as
+        of `query`, seconds, memory_bytes (most that was kept), slices. Errors: as `query`."""
 
     async def delete_state(
         self, state: str, *, dry_run: bool = False, expect: Basis = None

@@ -10,9 +10,10 @@ from affs_fuse.runtime.grammar import (
     Invocation,
     closest,
     did_you_mean,
+    first_word,
     parse_arguments,
     parse_words,
-    words_of,
+    split_for,
 )
 
 __all__ = ["Registry"]
@@ -47,14 +48,14 @@ class Registry:
 
     def parse_line(self, line: str) -> Invocation:
         """invalid: every code of docs/specs/CommandGrammar.md, "Errors"."""
-        words = words_of(line)
+        name = first_word(line)
         try:
-            command = self.find(words[0].text)
+            command = self.find(name.text)
         except AffsError as error:
-            place = {"line": line, "column": words[0].start + 1, "length": len(words[0].source)}
+            place = {"line": line, "column": name.start + 1, "length": len(name.source)}
             error.details = {**error.details, **place}
             raise
-        return self._or_help(parse_words(line, words, command))
+        return self._or_help(parse_words(line, split_for(line, command), command))
 
     def parse_arguments(self, name: str, arguments: Mapping[str, Value]) -> Invocation:
         """A command by name with its arguments as values."""

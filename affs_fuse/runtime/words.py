@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from affs_fuse.auv import TextError, parse
 from affs_fuse.errors import AffsError, Category
 
-__all__ = ["LINE_CHARACTERS_MAX", "Word", "quote", "split", "syntax_error"]
+__all__ = ["LINE_CHARACTERS_MAX", "Word", "quote", "read_word", "split", "syntax_error"]
 
 LINE_CHARACTERS_MAX = 65_536
 """Half of the kernel's limit for one argument of a program (MAX_ARG_STRLEN, 128 KiB)."""
@@ -61,13 +61,24 @@ def syntax_error(
 def split(line: str) -> list[Word]:
     """The words of a line; invalid: command.syntax (unfinished quotes or brackets),
     command.line_length."""
+    _check_length(line)
+    return _Splitter(line).run()
+
+
+def read_word(line: str, start: int) -> Word | None:
+    """The first word from start on, None at the end: for lines whose rest is no words. invalid: as
+    `split`."""
+    _check_length(line)
+    return _Splitter(line, start).next()
+
+
+def _check_length(line: str) -> None:
     if len(line) > LINE_CHARACTERS_MAX:
         raise AffsError(
             "command.line_length",
             Category.INVALID,
             f"the line has {len(line)} characters, the limit is {LINE_CHARACTERS_MAX}",
         )
-    return _Splitter(line).run()
 
 
 def quote(word: str) -> str:
@@ -78,26 +89,27 @@ def quote(word: str) -> str:
 
 
 class _Splitter:
-    def __init__(self, line: str) -> None:
+    def __init__(self, line: str, start: int = 0) -> None:
         self._line = line
-        self._at = 0
+        self._at = start
 
     def run(self) -> list[Word]:
         words: list[Word] = []
+        while (word := self.next()) is not None:
+            words.append(word)
+        return words
+
+    def next(self) -> Word | None:
         line = self._line
-        while True:
-            while self._at < len(line) and line[self._at] in _SPACE:
-                self._at += 1
-            if self._at == len(line):
-                return words
-            start = self._at
-            if line[start] == "|":
-                self._at += 1
-                words.append(Word("|", "|", start, self._at, pipe=True))
-            elif line[start] in _CLOSERS:
-                words.append(self._literal())
-            else:
-                words.append(self._word())
+        while self._at < len(line) and line[self._at] in _SPACE:
+            self._at += 1
+        if self._at == len(line):
+            return None
+        start = self._at
+        if line[start] == "|":
+            self._at += 1
+            return Word("|", "|", start, self._at, pipe=True)
+        return self._literal() if line[start] in _CLOSERS else self._word()
 
     def _ends(self) -> bool:
         return self._at == len(self._line) or self._line[self._at] in _SPACE + "|"

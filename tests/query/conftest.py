@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "posix"))
+sys.path[:0] = [str(Path(__file__).resolve().parents[1] / room) for room in ("posix", "fuse")]
 
-from query_harness import QueryBench
+from query_harness import QueryBench  # noqa: E402 - found by the path just set
 
 
 @pytest.fixture

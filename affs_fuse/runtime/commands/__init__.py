@@ -11,6 +11,8 @@ from affs_fuse.runtime.commands.delete import DELETE
 from affs_fuse.runtime.commands.describe import DESCRIBE
 from affs_fuse.runtime.commands.df import DF
 from affs_fuse.runtime.commands.diff import DIFF
+from affs_fuse.runtime.commands.explain import EXPLAIN
+from affs_fuse.runtime.commands.find import FIND, GET, LIST
 from affs_fuse.runtime.commands.help import HELP
 from affs_fuse.runtime.commands.hold import HOLD
 from affs_fuse.runtime.commands.hooks import HOOK, HOOKS, UNHOOK
@@ -42,6 +44,10 @@ COMMANDS: tuple[Command[Any], ...] = (
     UNPIN,
     HOLD,
     DELETE,
+    FIND,
+    LIST,
+    GET,
+    EXPLAIN,
     LOG,
     DF,
     VERIFY,

@@ -24,7 +24,7 @@ _affsctl() {
             --completion) names=$'bash\nzsh\nfish' ;;
             -c | --timeout) return ;;
             *)
-                names=$'status\ncommit\ncheckpoint\npublish\nrollback\ndiff\ncheckpoints\nshow\npin\nunpin\nhold\ndelete\nlog\ndf\nverify\nwatch\nmetrics\nprometheus\nslow\nhooks\nhook\nunhook\nping\nhelp\ndescribe\nshell'
+                names=$'status\ncommit\ncheckpoint\npublish\nrollback\ndiff\ncheckpoints\nshow\npin\nunpin\nhold\ndelete\nfind\nlist\nget\nexplain\nlog\ndf\nverify\nwatch\nmetrics\nprometheus\nslow\nhooks\nhook\nunhook\nping\nhelp\ndescribe\nshell'
                 [[ $word == -* ]] && names=$'--volume\n--json\n--jsonl\n--ajis\n--wire\n--timeout\n--file\n--stop-on-error\n--no-rc\n--quiet\n--no-color\n--no-pager\n--completion\n--version\n--help'
                 ;;
         esac
@@ -41,6 +41,10 @@ _affsctl() {
             checkpoints) names=$'--all' ;;
             hold) names=$'--renew\n--release\n--lease' ;;
             delete) names=$'--dry-run\n--yes\n--token' ;;
+            find) names=$'--memory' ;;
+            list) names=$'--memory' ;;
+            get) names=$'--memory' ;;
+            explain) names=$'--memory\n--analyze' ;;
             log) names=$'--limit' ;;
             verify) names=$'--state\n--since\n--detach\n--full-speed\n--status\n--cancel' ;;
             watch) names=$'--after\n--count' ;;

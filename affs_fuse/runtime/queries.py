@@ -1,0 +1,164 @@
+"""Queries at work on a volume in use: the states they ask are held, and the loop goes on.
+
+Invariants:
+- A query reads states that do not change: the working state as of its beginning, and kept ones.
+- Slices of SLICE_S, one query at a time: between two of them everything else has its turn.
+- Who asks sees what they could read through the mount; kept states take the role admin, as the
+  directory .affs does.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import asdict, dataclass
+
+import trio
+
+from affs_fuse.auv import Value
+from affs_fuse.core.codec import Inode
+from affs_fuse.core.tree import Tree
+from affs_fuse.posix.permissions import Credentials
+from affs_fuse.posix.state_reader import StateReader
+from affs_fuse.query.execution import Execution
+from affs_fuse.query.memory import Allowance, Pool
+from affs_fuse.query.opening import find_file, source_of
+from affs_fuse.query.parser import parse_query
+from affs_fuse.query.planning import Plan, plan_query
+from affs_fuse.query.sources import Report, RowSource, Wanted
+from affs_fuse.query.tree import Source
+from affs_fuse.runtime.loader import Loader
+from affs_fuse.runtime.opened_states import WORKING, OpenedStates
+from affs_fuse.runtime.policy import Identity, Policy, Role
+from affs_fuse.runtime.ports import Emit, Plain
+from affs_fuse.volume.missing import DataMissing, NodeMissing
+from affs_fuse.volume.volume import Volume
+
+__all__ = ["Asker", "Queries", "credentials_of"]
+
+SLICE_S = 0.002
+
+
+@dataclass(frozen=True, slots=True)
+class Asker:
+    """Whose query it is, and how many bytes it may keep in memory."""
+
+    identity: Identity
+    role: Role
+    memory_bytes: int
+
+
+def credentials_of(identity: Identity) -> Credentials:
+    """What a peer of the control socket may do with files: no more than through the mount."""
+    return Credentials(identity.uid, identity.gid, identity.groups, pid=identity.pid)
+
+
+class Queries:
+    """Loop thread only."""
+
+    def __init__(self, volume: Volume, loader: Loader, states: OpenedStates) -> None:
+        self._volume = volume
+        self._loader = loader
+        self._states = states
+        self._pool = Pool()
+        self._turn = trio.Lock()
+
+    async def run(self, line: str, asker: Asker, emit: Emit) -> Plain:
+        """Every row of a query goes to emit, which may wait. How it went: rows, files, refused,
+        denied, problems. Errors: query.*, record.*, state.*, policy.role; of loading."""
+        plan = self._plan(line, asker)
+        async with self._execution(line, plan, asker) as execution:
+            await self._work(execution, emit)
+        return {"rows": execution.rows, **asdict(execution.report)}
+
+    async def explain(self, line: str, asker: Asker) -> tuple[list[Plain], Plain]:
+        """The steps of a query with estimates, and how many files there may be; nothing is read but
+        the way to them. Errors: as `run`."""
+        plan = self._plan(line, asker)
+        source = plan.source
+        async with self._states.open(source.state or WORKING) as tree:
+            reader = StateReader(self._volume, tree, credentials_of(asker.identity))
+            entry = await self._loader.run(find_file, reader, source.path)
+        files = self._estimate(source, entry.inode)
+        return plan.explain(files), {"files": files}
+
+    async def analyze(self, line: str, asker: Asker) -> tuple[list[Plain], Plain]:
+        """The same after the query has run, its rows thrown away: also what went in and came out of
+        each step, the time, and the most that was kept. Errors: as `run`."""
+        steps, _ = await self.explain(line, asker)
+        plan = self._plan(line, asker)
+        started = self._volume.clock.monotonic()
+        async with self._execution(line, plan, asker) as execution:
+            await self._work(execution, _drop)
+            counts, peak = execution.counts(), execution.memory_peak
+        for step, (rows_in, rows_out) in zip(steps, counts, strict=True):
+            step["in"], step["out"] = rows_in, rows_out
+        report = asdict(execution.report)
+        seconds = self._volume.clock.monotonic() - started
+        return steps, {
+            "rows": execution.rows, **report, "seconds": seconds, "memory_bytes": peak,
+            "slices": execution.steps,
+        }  # fmt: skip
+
+    def _plan(self, line: str, asker: Asker) -> Plan:
+        plan = plan_query(line, parse_query(line), self._volume.clock.now_ns())
+        if any(source.state or source.since for source in _sources(plan)):
+            Policy.demand(Role.ADMIN, asker.role, "asking a kept state")
+        return plan
+
+    def _estimate(self, source: Source, inode: Inode) -> int:
+        """At most so many files; a directory without directories in it has as many as entries."""
+        if source.verb == "get" or not inode.parent:
+            return 1
+        if source.verb == "list" or inode.nlink == 2:
+            return inode.size
+        return self._volume.working.object_count
+
+    @asynccontextmanager
+    async def _execution(self, line: str, plan: Plan, asker: Asker) -> AsyncIterator[Execution]:
+        async with AsyncExitStack() as stack:
+            trees: dict[str, Tree] = {}
+            for source in _sources(plan):
+                for text in (source.state or WORKING, source.since):
+                    if text is not None and text not in trees:
+                        trees[text] = await stack.enter_async_context(self._states.open(text))
+            memory = Allowance(self._pool, asker.memory_bytes)
+            stack.callback(memory.close)
+            credentials = credentials_of(asker.identity)
+
+            def open_source(
+                source: Source, wanted: Wanted, report: Report, memory: Allowance
+            ) -> RowSource:
+                tree = trees[source.state or WORKING]
+                since = trees[source.since] if source.since is not None else None
+                reader = StateReader(self._volume, tree, credentials)
+                return source_of(reader, since, source, wanted, report, memory)
+
+            yield Execution(line, plan, open_source, memory)
+
+    async def _work(self, execution: Execution, emit: Emit) -> None:
+        monotonic = self._volume.clock.monotonic
+        while True:
+            try:
+                async with self._turn:
+                    rows = execution.step(monotonic, monotonic() + SLICE_S)
+            except (NodeMissing, DataMissing) as error:
+                missing = error
+            else:
+                if rows is None:
+                    return
+                for row in rows:
+                    await emit(row)
+                await trio.lowlevel.checkpoint()
+                continue
+            await self._loader.load(missing)
+
+
+async def _drop(row: Value) -> None:
+    """For rows that nobody wants."""
+
+
+def _sources(plan: Plan) -> list[Source]:
+    found = [plan.source]
+    for stage in plan.stages:
+        if stage.inner is not None:
+            found += _sources(stage.inner)
+    return found
