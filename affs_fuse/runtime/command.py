@@ -107,6 +107,28 @@ class Catalogue(Protocol):
         """What a line means; invalid as docs/specs/CommandGrammar.md says."""
 
 
+class PersonalitiesPort(Protocol):
+    """The packages of the volume as commands see them (personalities.py has what each gives)."""
+
+    def list(self) -> list[Plain]: ...
+
+    def show(self, name: str | None) -> Plain: ...
+
+    async def install(self, source: str) -> Plain: ...
+
+    def upgrade_plan(self, source: str) -> Plain: ...
+
+    async def upgrade(self, source: str) -> Plain: ...
+
+    def remove_plan(self, name: str) -> Plain: ...
+
+    async def remove(self, name: str) -> Plain: ...
+
+    def use_plan(self, name: str) -> Plain: ...
+
+    async def use(self, name: str) -> Plain: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Context:
     """What a command has at hand. runtime_status: counters of sessions, requests and events, for
@@ -121,6 +143,7 @@ class Context:
     catalogue: Catalogue
     runtime_status: Callable[[], Plain]
     observation: Observation
+    personalities: PersonalitiesPort
     expect: Basis = None
 
     @property
@@ -179,7 +202,8 @@ class Command(Generic[O]):
     group: heading on the help page. options: dataclass of the parameters. destructive_with: flags
     that raise the danger to DESTRUCTIVE. plan: required when danger is not NONE. errors: codes that
     are its own, beside those that every command can give. hidden: left out of the help page.
-    endless: runs until its client has enough, so its time says nothing.
+    endless: runs until its client has enough, so its time says nothing. essential: no personality
+    leaves it out.
     """
 
     name: str
@@ -198,6 +222,7 @@ class Command(Generic[O]):
     errors: tuple[str, ...] = ()
     hidden: bool = False
     endless: bool = False
+    essential: bool = False
 
     def __post_init__(self) -> None:
         assert self.name == self.name.lower(), f"{self.name}: names are declared in lower case"
@@ -266,4 +291,5 @@ class Command(Generic[O]):
             "errors": list(self.errors),
             "examples": [dataclasses.asdict(example) for example in self.examples],
             "hidden": self.hidden,
+            "essential": self.essential,
         }

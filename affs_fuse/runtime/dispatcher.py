@@ -26,10 +26,13 @@ from affs_fuse.runtime.failures import as_affs_error
 from affs_fuse.runtime.grammar import Invocation, write_line
 from affs_fuse.runtime.idempotency import IdempotencyMemory
 from affs_fuse.runtime.observation import Observation
+from affs_fuse.runtime.personalities import Personalities
+from affs_fuse.runtime.personality import Confirmation
 from affs_fuse.runtime.policy import Policy
 from affs_fuse.runtime.ports import EnginePort, Plain
 from affs_fuse.runtime.registry import Registry
 from affs_fuse.runtime.session import Session, Sessions
+from affs_fuse.runtime.shown import Shown
 from affs_fuse.runtime.statistics import Requests, RequestStatistics
 from affs_fuse.runtime.trace import current_trace, is_trace, new_trace, traced
 
@@ -77,6 +80,7 @@ class Dispatcher:
         self._clock = clock
         self._entropy = entropy
         self._observation = observation or Observation.of_nothing(clock)
+        self._personalities = Personalities(engine.settings, registry)
         self._memory = IdempotencyMemory()
         self._requests = Requests()
         self._running: dict[tuple[str, RequestId], Running] = {}
@@ -174,41 +178,51 @@ class Dispatcher:
         command = invocation.command
         running.command, running.endless = command.name, command.endless
         Policy.demand(command.role, session.role, command.name)
+        personality = self._personalities.in_use()
+        personality.demand(command)
+        if command.name in personality.defaults:
+            given = {**personality.defaults[command.name], **invocation.arguments}
+            invocation = self._registry.parse_arguments(command.name, given)
         context = Context(
             engine=self._engine,
             events=self._events,
             clock=self._clock,
             session=session,
             reply=reply,
-            catalogue=self._registry,
+            catalogue=Shown(self._registry, personality),
             runtime_status=self.status,
             observation=self._observation,
+            personalities=self._personalities,
         )
+        needed = personality.confirmation(command, invocation.danger)
         harmless = command.kind is Kind.QUERY or invocation.safety.dry_run
         if harmless or not request.idempotency_key:
-            return await self._safely(context, invocation)
+            return await self._safely(context, invocation, needed)
         return await self._memory.once(
             session.identity.uid,
             request.idempotency_key,
             [command.name, invocation.arguments],
-            lambda: self._safely(context, invocation),
+            lambda: self._safely(context, invocation, needed),
             self._requests.repeated,
         )
 
-    async def _safely(self, context: Context, invocation: Invocation) -> Value:
+    async def _safely(
+        self, context: Context, invocation: Invocation, needed: Confirmation
+    ) -> Value:
         """Dry run, confirmation, or the real thing."""
         command, safety = invocation.command, invocation.safety
         if command.plan is not None and (
             safety.dry_run
             or safety.token
-            or (invocation.danger is Danger.DESTRUCTIVE and not safety.yes)
+            or needed is Confirmation.TOKEN
+            or (needed is Confirmation.YES and not safety.yes)
         ):
             plan = await command.plan(context, invocation.options)
             token = _token(invocation, plan)
             if safety.dry_run:
                 return {"plan": plan.shown, "token": token, "danger": invocation.danger.word}
             if safety.token != token:
-                raise _unconfirmed(invocation, plan, token)
+                raise _unconfirmed(invocation, plan, token, needed)
             return await self._confirmed(replace(context, expect=plan.basis), invocation)
         if command.kind is Kind.QUERY:
             return await command.run(context, invocation.options)
@@ -223,7 +237,7 @@ class Dispatcher:
                 raise
         assert invocation.command.plan is not None
         plan = await invocation.command.plan(context, invocation.options)
-        raise _unconfirmed(invocation, plan, _token(invocation, plan))
+        raise _unconfirmed(invocation, plan, _token(invocation, plan), Confirmation.TOKEN)
 
     async def _recorded(self, context: Context, invocation: Invocation) -> Value:
         try:
@@ -272,7 +286,9 @@ def _token(invocation: Invocation, plan: Plan) -> str:
     return hashlib.sha256(encode_canonical(basis)).hexdigest()[:TOKEN_DIGITS]
 
 
-def _unconfirmed(invocation: Invocation, plan: Plan, token: str) -> AffsError:
+def _unconfirmed(
+    invocation: Invocation, plan: Plan, token: str, needed: Confirmation
+) -> AffsError:
     """The error carries what a client needs to ask and to go on: the plan, and the line that
     confirms it."""
     name = invocation.command.name
@@ -287,11 +303,16 @@ def _unconfirmed(invocation: Invocation, plan: Plan, token: str) -> AffsError:
     }
     if invocation.safety.token:
         return plan_stale(name, details)
+    gone = invocation.danger is Danger.DESTRUCTIVE
+    reason = "cannot be undone, so it" if gone else "is guarded by the personality in use and"
+    ways, hint = "--yes or the token of a dry run", f"--token {token}, or --yes"
+    if needed is Confirmation.TOKEN:
+        ways, hint = "the token of a dry run", f"--token {token}"
     return AffsError(
         "plan.unconfirmed",
         Category.CONFLICT,
-        f"this {name} cannot be undone, so it takes --yes or the token of a dry run",
-        hint=f"see what it would do with --dry-run, then add --token {token}, or --yes",
+        f"this {name} {reason} takes {ways}",
+        hint=f"see what it would do with --dry-run, then add {hint}",
         details=details,
     )
 

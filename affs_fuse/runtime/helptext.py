@@ -18,10 +18,12 @@ def overview_text(commands: Iterable[Command[Any]]) -> str:
     for command in commands:
         if not command.hidden:
             groups.setdefault(command.group, []).append(command)
+    shown = [command for members in groups.values() for command in members]
+    width = max((len(command.name) for command in shown), default=0)
     lines = []
     for group, members in groups.items():
         lines.append(f"{group}:")
-        lines += [f"  {command.name:<12} {command.summary}" for command in members]
+        lines += [f"  {command.name:<{width}}  {command.summary}" for command in members]
         lines.append("")
     lines.append("`help COMMAND` tells more about one of them.")
     return "\n".join(lines)

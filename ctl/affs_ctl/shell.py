@@ -87,6 +87,7 @@ def run_shell(options: Options) -> int:
         if not options.quiet:
             print(_WELCOME.format(version=__version__, volume=shell.volume, role=link.role))
         if options.rc:
+            shell.run_startup()
             shell.read_rc(os.path.expanduser("~/.affsrc"))
         shell.run()
     finally:
@@ -124,6 +125,15 @@ class Shell:
         """Its label, else the beginning of its UUID."""
         found = self._link.volume
         return clean(str(found.get("label") or str(found.get("uuid", ""))[:8]))
+
+    def run_startup(self) -> None:
+        """What the personality of the volume begins a session with: queries, shown as if they had
+        been typed."""
+        found = self._link.ask("personality", {})
+        lines = found.get("startup") if isinstance(found, dict) else None
+        for line in lines if isinstance(lines, list) else []:
+            print(f"> {clean(str(line))}")
+            self._conversation.take(str(line))
 
     def read_rc(self, path: str) -> None:
         """The lines that the user wants at every start."""

@@ -392,7 +392,7 @@ class FakeRuntime:
 
     def __init__(self, observation: Observation | None = None) -> None:
         self.time = Ticking()
-        clock = self.make_clock()
+        clock = self.clock = self.make_clock()
         self.engine = FakeEngine()
         self.registry = Registry(COMMANDS)
         self.events = EventBus(clock, self.time.entropy)

@@ -18,6 +18,14 @@ from affs_fuse.runtime.commands.hold import HOLD
 from affs_fuse.runtime.commands.hooks import HOOK, HOOKS, UNHOOK
 from affs_fuse.runtime.commands.log import LOG
 from affs_fuse.runtime.commands.metrics import METRICS, PROMETHEUS
+from affs_fuse.runtime.commands.personality import (
+    INSTALL,
+    PERSONALITIES,
+    PERSONALITY,
+    REMOVE,
+    UPGRADE,
+    USE,
+)
 from affs_fuse.runtime.commands.pin import PIN
 from affs_fuse.runtime.commands.ping import PING
 from affs_fuse.runtime.commands.publish import PUBLISH
@@ -58,6 +66,12 @@ COMMANDS: tuple[Command[Any], ...] = (
     HOOKS,
     HOOK,
     UNHOOK,
+    PERSONALITIES,
+    PERSONALITY,
+    USE,
+    INSTALL,
+    UPGRADE,
+    REMOVE,
     PING,
     HELP,
     DESCRIBE,

@@ -39,6 +39,7 @@ COMPLETE = Command(
     ),
     options=Options,
     run=_run,
+    essential=True,
     result=Schema(
         Shape.DOCUMENT,
         (Field("column", "Column"), Field("length", "Length"), Field("candidates", "Candidates")),

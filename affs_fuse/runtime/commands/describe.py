@@ -35,6 +35,7 @@ DESCRIBE = Command(
     description="Everything a client needs to offer a command it has never heard of.",
     options=Options,
     run=_run,
+    essential=True,
     result=Schema(Shape.DOCUMENT),
     examples=(Example("describe rollback", "all about one command"),),
 )

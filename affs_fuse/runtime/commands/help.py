@@ -33,6 +33,7 @@ HELP = Command(
     description="`COMMAND --help` is the same as `help COMMAND`.",
     options=Options,
     run=_run,
+    essential=True,
     result=Schema(Shape.TEXT),
     examples=(Example("help", "what can I say?"), Example("help rollback", "one command in full")),
 )

@@ -61,6 +61,7 @@ HOLD = Command(
     ),
     options=Options,
     run=_run,
+    essential=True,
     result=Schema(
         Shape.DOCUMENT,
         (

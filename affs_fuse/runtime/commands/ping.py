@@ -22,6 +22,7 @@ PING = Command(
     description="Touches neither the engine nor the volume.",
     options=NoOptions,
     run=_run,
+    essential=True,
     result=Schema(Shape.DOCUMENT, headline="AfFS {version} answers."),
     examples=(Example("ping", "is the daemon alive?"),),
 )

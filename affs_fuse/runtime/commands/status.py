@@ -31,6 +31,7 @@ STATUS = Command(
     ),
     options=NoOptions,
     run=_run,
+    essential=True,
     result=Schema(
         Shape.DOCUMENT,
         (

@@ -52,6 +52,7 @@ WATCH = Command(
     ),
     options=Options,
     run=_run,
+    essential=True,
     result=Schema(
         Shape.STREAM,
         (

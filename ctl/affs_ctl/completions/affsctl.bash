@@ -24,7 +24,7 @@ _affsctl() {
             --completion) names=$'bash\nzsh\nfish' ;;
             -c | --timeout) return ;;
             *)
-                names=$'status\ncommit\ncheckpoint\npublish\nrollback\ndiff\ncheckpoints\nshow\npin\nunpin\nhold\ndelete\nfind\nlist\nget\nexplain\nlog\ndf\nverify\nwatch\nmetrics\nprometheus\nslow\nhooks\nhook\nunhook\nping\nhelp\ndescribe\nshell'
+                names=$'status\ncommit\ncheckpoint\npublish\nrollback\ndiff\ncheckpoints\nshow\npin\nunpin\nhold\ndelete\nfind\nlist\nget\nexplain\nlog\ndf\nverify\nwatch\nmetrics\nprometheus\nslow\nhooks\nhook\nunhook\npersonalities\npersonality\nuse-personality\ninstall-personality\nupgrade-personality\nremove-personality\nping\nhelp\ndescribe\nshell'
                 [[ $word == -* ]] && names=$'--volume\n--json\n--jsonl\n--ajis\n--wire\n--timeout\n--file\n--stop-on-error\n--no-rc\n--quiet\n--no-color\n--no-pager\n--completion\n--version\n--help'
                 ;;
         esac
@@ -51,6 +51,9 @@ _affsctl() {
             slow) names=$'--limit' ;;
             hook) names=$'--run\n--post\n--seconds' ;;
             unhook) names=$'--dry-run\n--yes\n--token' ;;
+            use-personality) names=$'--dry-run\n--yes\n--token' ;;
+            upgrade-personality) names=$'--dry-run\n--yes\n--token' ;;
+            remove-personality) names=$'--dry-run\n--yes\n--token' ;;
             describe) names=$'--line' ;;
         esac
         if [[ -n $names ]]; then
