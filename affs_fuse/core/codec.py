@@ -326,6 +326,7 @@ class _State(NamedTuple):
     label_length: int = 0
     author_length: int = 0
     message_length: int = 0
+    reclaim_ns: int = 0
 
 
 class State(_State, _Struct, c="affs_state"):

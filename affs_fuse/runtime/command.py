@@ -15,6 +15,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from affs_fuse.auv import Value
 from affs_fuse.clock import Clock
+from affs_fuse.runtime.effects import Effects
 from affs_fuse.runtime.events import EventBus
 from affs_fuse.runtime.expectation import Basis
 from affs_fuse.runtime.observation import Observation
@@ -133,7 +134,8 @@ class PersonalitiesPort(Protocol):
 class Context:
     """What a command has at hand. runtime_status: counters of sessions, requests and events, for
     `status`. expect: basis of the plan that was confirmed; the engine compares it in the turn of
-    the change. observation: figures of the daemon itself."""
+    the change. observation: figures of the daemon itself. effects: where a command that changes
+    something notes what it changed."""
 
     engine: EnginePort
     events: EventBus
@@ -145,6 +147,7 @@ class Context:
     observation: Observation
     personalities: PersonalitiesPort
     expect: Basis = None
+    effects: Effects = dataclasses.field(default_factory=Effects)
 
     @property
     def author(self) -> str:

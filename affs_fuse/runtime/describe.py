@@ -5,6 +5,7 @@ from typing import Any
 
 from affs_fuse.core.constants import (
     BLOCK_SIZE,
+    POINTER_UNDO,
     STATE_AUTOMATIC,
     STATE_DOOMED,
     STATE_HIDDEN,
@@ -30,6 +31,7 @@ def uuid_text(uuid: bytes) -> str:
 def state_dict(volume: Volume, state: KeptState) -> dict[str, Any]:
     """A kept state."""
     published = volume.states.published
+    undo = volume.states.pointer(POINTER_UNDO)
     parent = volume.states.get(state.parent)
     return {
         "id": state.hex_id,
@@ -41,10 +43,12 @@ def state_dict(volume: Volume, state: KeptState) -> dict[str, Any]:
         "time_ns": state.time_ns,
         "parent": parent.hex_id if parent is not None else None,
         "published": published is not None and published.number == state.number,
+        "undo": undo is not None and undo.number == state.number,
         "pins": state.pins,
         "flags": [word for flag, word in _FLAG_WORDS if state.flags & flag],
         "objects": state.object_count,
         "bytes": state.used_blocks * BLOCK_SIZE,
+        "reclaim_ns": state.reclaim_ns or None,
     }
 
 

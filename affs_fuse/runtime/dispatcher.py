@@ -251,6 +251,16 @@ class Dispatcher:
     async def _record(
         self, context: Context, invocation: Invocation, error: str, result: Plain
     ) -> None:
+        """One entry for each effect, one more for a failure; one at least."""
+        effects = [effect.to_entry() for effect in context.effects.all()]
+        for effect in effects:
+            await self._append(context, invocation, "", result, effect)
+        if error or not effects:
+            await self._append(context, invocation, error, result, {"before": {}, "after": {}})
+
+    async def _append(
+        self, context: Context, invocation: Invocation, error: str, result: Plain, effect: Plain
+    ) -> None:
         """The effect is there already, so a log that cannot be written does not make it a
         failure."""
         identity = context.session.identity
@@ -266,6 +276,7 @@ class Dispatcher:
             "ok": not error,
             "error": error,
             "result": result,
+            **effect,
         }
         with trio.CancelScope(shield=True):
             try:

@@ -35,6 +35,7 @@ from affs_fuse.runtime.ports import Emit, Plain
 from affs_fuse.runtime.queries import Asker, Queries
 from affs_fuse.runtime.rollback import LiveRollback
 from affs_fuse.runtime.session import Session
+from affs_fuse.runtime.state_changes import StateChanges
 from affs_fuse.runtime.state_verbs import StateVerbs
 from affs_fuse.runtime.verification import Verification
 from affs_fuse.runtime.viewing import Viewing
@@ -43,6 +44,7 @@ from affs_fuse.runtime.workers import Workers, WorkerStatistics
 from affs_fuse.runtime.writeback import Writeback, WritebackStatistics
 from affs_fuse.volume import verbs
 from affs_fuse.volume.missing import DataMissing, NodeMissing
+from affs_fuse.volume.reclaim import next_end_of_grace
 from affs_fuse.volume.volume import Volume
 
 __all__ = ["Engine", "EngineSettings", "EngineStatistics"]
@@ -59,6 +61,10 @@ RIPENING_COMMITS_MAX = 3
 """Empty commits before "no space" is told: each lets blocks be used that were freed two before."""
 
 HEARTBEAT_S = 4.0
+
+MAKE_ROOM_S = 2.0
+"""How long a writer without room waits until deleted states gave theirs. A rollback may wait for
+that writer and has the lock that reclaiming wants, so the wait has an end."""
 SLICE_CHANGES = 64
 
 
@@ -127,6 +133,9 @@ class Engine:
             volume, self._loader, self._workers, self._committer, events,
             partial(request_times, latencies or Latencies()),
             self._jobs.wake_reclaim, following=settings.following,
+        )
+        self._state_changes = StateChanges(
+            volume, self._committer, events, kernel, self._jobs, self._verbs
         )
         self._holds = Holds(volume, self._jobs.wake_reclaim)
         self._states = OpenedStates(volume, self._committer, self._jobs.wake_reclaim)
@@ -235,6 +244,7 @@ class Engine:
             while self._namespace.removals_pending and not self._volume.read_only:
                 await self._loader.run(self._namespace.remove_step)
                 await trio.lowlevel.checkpoint()
+            await self._jobs.make_room(MAKE_ROOM_S)
             await self._committer.commit(force=True, patient=False)
         except AffsError as error:
             raise failure if error.code == "engine.held" else error from None
@@ -249,6 +259,7 @@ class Engine:
             self._volume.space.held_blocks > 0
             or self._namespace.dirty_bytes > 0
             or self._namespace.removals_pending
+            or next_end_of_grace(self._volume) is not None
         )
 
     async def write(self, handle: int, offset: int, data: bytes) -> int:
@@ -295,8 +306,18 @@ class Engine:
     async def checkpoint(self, label: str, message: str, author: str) -> Plain:
         return await self._state_verbs.checkpoint(label, message, author)
 
-    async def publish(self, state: str | None, message: str, author: str) -> Plain:
-        return await self._state_verbs.publish(state, message, author)
+    async def publish(
+        self,
+        state: str | None,
+        message: str,
+        author: str,
+        *,
+        dry_run: bool = False,
+        expect: Basis = None,
+    ) -> Plain:
+        return await self._state_verbs.publish(
+            state, message, author, dry_run=dry_run, expect=expect
+        )
 
     async def rollback(
         self,
@@ -315,18 +336,33 @@ class Engine:
         )
 
     async def delete_state(
-        self, state: str, *, dry_run: bool = False, expect: Basis = None
+        self, state: str, *, grace_s: int = 0, dry_run: bool = False, expect: Basis = None
     ) -> Plain:
-        return await self._state_verbs.delete_state(state, dry_run=dry_run, expect=expect)
+        return await self._state_verbs.delete_state(
+            state, grace_s=grace_s, dry_run=dry_run, expect=expect
+        )
+
+    async def restore_state(self, state: str) -> Plain:
+        return await self._state_changes.restore(state)
+
+    async def change_states(self, before: Plain, after: Plain, *, grace_s: int) -> None:
+        await self._state_changes.change(before, after, grace_s=grace_s)
+
+    async def expire(
+        self, choose: Callable[[list[Plain]], list[Plain]], grace_s: int, *, expect: Basis = None
+    ) -> list[Plain]:
+        return await self._state_changes.delete_all(choose, grace_s, expect=expect)
 
     async def pin(self, state: str) -> Plain:
         return await self._state_verbs.change_pins(state, verbs.pin)
 
-    async def unpin(self, state: str) -> Plain:
-        return await self._state_verbs.change_pins(state, verbs.unpin)
+    async def unpin(self, state: str, *, dry_run: bool = False, expect: Basis = None) -> Plain:
+        return await self._state_verbs.change_pins(
+            state, verbs.unpin, dry_run=dry_run, expect=expect
+        )
 
     async def hold(self, state: str, lease_s: int) -> Plain:
-        return self._hold_dict(self._holds.take(self._volume.states.resolve(state), lease_s))
+        return self._hold_dict(self._holds.take(self._volume.find_state(state), lease_s))
 
     async def renew_hold(self, hold_id: str, lease_s: int) -> Plain:
         return self._hold_dict(self._holds.renew(hold_id, lease_s))
@@ -353,7 +389,7 @@ class Engine:
         return [state_dict(self._volume, state) for state in chosen]
 
     async def resolve_state(self, text: str) -> Plain:
-        return state_dict(self._volume, self._volume.states.resolve(text))
+        return state_dict(self._volume, self._volume.find_state(text))
 
     async def space(self) -> Plain:
         return space_dict(self._volume)
@@ -439,11 +475,14 @@ class Engine:
 
     # ---- operation log ----
 
-    async def operations(self, limit: int) -> list[Plain]:
-        return newest_entries(self._volume, limit)
+    async def operations(self, limit: int, before: int | None = None) -> list[Plain]:
+        return newest_entries(self._volume, limit, before)
 
-    async def record_operation(self, entry: Plain) -> None:
-        append_entry(self._volume, entry)
+    async def record_operation(self, entry: Plain) -> int:
+        number = append_entry(self._volume, entry)
+        if entry.get("before"):
+            await self._committer.commit()
+        return number
 
     # ---- the end ----
 

@@ -91,7 +91,7 @@ class VolumeMetrics:
     def _search_publication(self, published: KeptState) -> int:
         """The time of its `publish` in the operation log; where that reaches no further back, the
         state's own."""
-        for _, payload in self._volume.operations(OPERATIONS_SEARCHED_MAX):
+        for _, payload in self._volume.log.newest(OPERATIONS_SEARCHED_MAX):
             try:
                 entry = decode(payload)
             except AuvError:

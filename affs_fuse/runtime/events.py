@@ -29,6 +29,7 @@ EVENT_KINDS = {
     "publish": "the published state moved",
     "rollback": "the working state was replaced",
     "delete": "a kept state was deleted",
+    "restore": "a deleted state was brought back",
     "pin": "a state was pinned or unpinned",
     "settings": "a setting of the volume changed",
     "corruption": "a checksum did not match",

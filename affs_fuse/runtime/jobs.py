@@ -20,7 +20,7 @@ from affs_fuse.runtime.committer import Committer
 from affs_fuse.runtime.events import EventBus
 from affs_fuse.runtime.loader import Loader
 from affs_fuse.volume.commit import CutRequest
-from affs_fuse.volume.reclaim import ReclaimJob, next_job
+from affs_fuse.volume.reclaim import ReclaimJob, end_grace, next_end_of_grace, next_job
 from affs_fuse.volume.volume import Volume
 
 __all__ = ["JobProgress", "Jobs"]
@@ -28,6 +28,7 @@ __all__ = ["JobProgress", "Jobs"]
 _log = logging.getLogger("affs.engine")
 
 CLEAN_RETRY_S = 1.0
+LOOK_S = 3600.0
 
 RESULTS_KEPT_MAX = 256
 """Of finished jobs, for those who wait for one of them."""
@@ -62,6 +63,7 @@ class Jobs:
         self._events = events
         self._verbs = verbs
         self._reclaim_wanted = trio.Event()
+        self._idle = False
         self._clean_wanted = trio.Event()
         self._orphans_unknown = False
         self._current: JobProgress | None = None
@@ -70,6 +72,7 @@ class Jobs:
 
     def wake_reclaim(self) -> None:
         """A state was deleted, or one that could not be reclaimed now can."""
+        self._idle = False
         self._reclaim_wanted.set()
 
     def wake_clean(self, *, switched: bool = False) -> None:
@@ -96,8 +99,31 @@ class Jobs:
             except AffsError as error:
                 _log.error("reclaiming a deleted state failed: %s", error.message)
                 self._events.publish("job", name="reclaim", outcome="failed", code=error.code)
-            await self._reclaim_wanted.wait()
+            self._finished.set()  # for those who wait for room: there is no more
+            self._finished = trio.Event()
+            self._idle = True
+            with trio.move_on_after(self._until_grace_ends_s()):
+                await self._reclaim_wanted.wait()
             self._reclaim_wanted = trio.Event()
+
+    def _until_grace_ends_s(self) -> float:
+        """Looked at again at least once in LOOK_S, since clocks are set now and then."""
+        until_ns = next_end_of_grace(self._volume)
+        if until_ns is None or self._volume.read_only:
+            return float("inf")
+        left_s = (until_ns - self._volume.clock.now_ns()) / 1e9
+        return min(max(left_s, 0.0), LOOK_S)
+
+    async def make_room(self, timeout_s: float) -> None:
+        """A writer needs room: what was deleted cannot be restored from now on, and is reclaimed;
+        returns when that is done, or after timeout_s."""
+        if not end_grace(self._volume):
+            return
+        self._idle = False
+        self.wake_reclaim()
+        with trio.move_on_after(timeout_s):
+            while not self._idle:
+                await self._finished.wait()
 
     async def _reclaim_one(self) -> bool:
         if self._volume.read_only:

@@ -48,7 +48,7 @@ class OpenedStates:
             finally:
                 tree.close()
         else:
-            state = volume.states.resolve(text)
+            state = volume.find_state(text)
             volume.hold(state.number)
             tree = volume.open_state(state)
             try:

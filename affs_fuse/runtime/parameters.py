@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 from affs_fuse.auv import INT64_MAX, INT64_MIN, AuvError, TextError, Value, format_canonical, parse
 from affs_fuse.errors import AffsError
 from affs_fuse.runtime.words import Word
+from affs_fuse.volume.moments import MomentError, parse_moment, parse_span
 from affs_fuse.volume.states import LABEL_BYTES_MAX, MESSAGE_BYTES_MAX, check_label
 
 __all__ = [
@@ -25,9 +26,11 @@ __all__ = [
     "Flag",
     "Integer",
     "Label",
+    "Moment",
     "Parameter",
     "ParameterType",
     "QueryText",
+    "Span",
     "StateReference",
     "Text",
     "ValueProblem",
@@ -220,6 +223,36 @@ class Choice(ParameterType):
 
     def describe(self) -> dict[str, Value]:
         return {"type": self.name, "values": list(self.values)}
+
+
+@dataclass(frozen=True, slots=True)
+class Span(ParameterType):
+    """A span of time (docs/specs/CommandGrammar.md, "Times"); the command reads it."""
+
+    name: ClassVar[str] = "span"
+
+    def check(self, value: Value) -> Value:
+        text = Text(STATE_TEXT_BYTES_MAX).check(value)
+        try:
+            parse_span(str(text))
+        except MomentError as error:
+            raise ValueProblem(str(error)) from None
+        return text
+
+
+@dataclass(frozen=True, slots=True)
+class Moment(ParameterType):
+    """A time, absolute or so long ago; the command reads it."""
+
+    name: ClassVar[str] = "time"
+
+    def check(self, value: Value) -> Value:
+        text = Text(STATE_TEXT_BYTES_MAX).check(value)
+        try:
+            parse_moment(str(text), 0)
+        except MomentError as error:
+            raise ValueProblem(str(error)) from None
+        return text
 
 
 @dataclass(frozen=True, slots=True)

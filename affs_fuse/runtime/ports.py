@@ -9,8 +9,10 @@ no return and then returns as if nothing had happened. It never leaves half of a
 Failures are `AffsError`; the codes that the commands rely on are named with each call.
 
 State dict (docs/specs/ControlProtocol.md): id (32 hex digits), number, seq, label ("" when it has
-none), author, message, time_ns, parent (id or None), published (bool), pins (int), flags (list of
-"automatic", "hidden", "doomed"), objects (count), bytes (referenced by this state).
+none), author, message, time_ns, parent (id or None), published (bool), undo (bool: `rollback
+--undo` returns to it), pins (int), flags (list of "automatic", "hidden", "doomed"), objects
+(count), bytes (referenced by this state), reclaim_ns (of a deleted one that can be restored: until
+when; else None).
 
 Change dict: kind ("added" | "removed" | "changed" | "renamed"), path (for people; with path_b64,
 the exact bytes in base64, when the name is not UTF-8), from and from_b64 likewise for what was
@@ -57,8 +59,14 @@ class SettingsPort(Protocol):
     async def delete(self, kind: SettingKind, number: int) -> bool:
         """Whether there was one."""
 
-    async def change(self, changes: Mapping[SettingKey, Value]) -> None:
-        """All of them at once; the value None deletes."""
+    async def change(
+        self,
+        changes: Mapping[SettingKey, Value],
+        *,
+        expect: Mapping[SettingKey, Value] | None = None,
+    ) -> None:
+        """All of them at once; the value None deletes. conflict: setting.changed, unless the
+        settings that expect names have its values in the turn of the change."""
 
 
 class EnginePort(Protocol):
@@ -99,9 +107,18 @@ class EnginePort(Protocol):
         label, `published`, `published~N`, `@` (newest kept), `@~N`, `#17` (by seq).
         not_found: state.not_found, state.none_published; invalid: state.ambiguous."""
 
-    async def publish(self, state: str | None, message: str, author: str) -> Plain:
+    async def publish(
+        self,
+        state: str | None,
+        message: str,
+        author: str,
+        *,
+        dry_run: bool = False,
+        expect: Basis = None,
+    ) -> Plain:
         """Publishes an existing state, or (None) the working state in one atomic step. The state
-        dict, and previous (id or None)."""
+        dict, and previous (id or None). Dry run, nothing changed: state (None: the working one) and
+        previous (state dicts or None), basis. conflict: plan.stale."""
 
     async def rollback(
         self,
@@ -116,8 +133,9 @@ class EnginePort(Protocol):
     ) -> Plain:
         """The working state becomes the target (None: the published one; undo: what the last
         rollback abandoned). Done: target (state dict), abandoned (state dict of what was kept, or
-        None), seq, added, removed, changed, renamed (counts of what differs between the state that
-        was left, as it was sealed, and the target), stale_handles (count).
+        None), left (id of the state that an undo goes to, None with discard), seq, added, removed,
+        changed, renamed (counts of what differs between the state that was left, as it was sealed,
+        and the target), stale_handles (count).
         Dry run, nothing changed: target, seq (of the working state that the plan is made on; it
         moves with every change of the namespace), the same counts, bytes, changes (first changes,
         at most 100 change dicts, as they would happen), open_files (list of {path, handles}),
@@ -174,18 +192,37 @@ class EnginePort(Protocol):
         of `query`, seconds, memory_bytes (most that was kept), slices. Errors: as `query`."""
 
     async def delete_state(
-        self, state: str, *, dry_run: bool = False, expect: Basis = None
+        self, state: str, *, grace_s: int = 0, dry_run: bool = False, expect: Basis = None
     ) -> Plain:
         """Done: state (its dict as it was), freed_bytes (now or soon; None while not known),
-        waits_for (list of ids of states that keep its blocks). Dry run, nothing changed: state,
-        descendants (list of ids), basis. conflict: state.pinned, state.published; plan.stale, if
-        expect is no longer the basis."""
+        waits_for (list of ids of states that keep its blocks), reclaim_ns (until when it can be
+        restored, None: not at all). Dry run, nothing changed: state, descendants (list of ids),
+        frees_bytes, beside (id, or `working`: what to compare it with, to see what it alone has),
+        basis. conflict: state.pinned, state.published; plan.stale, if expect is no
+        longer the basis."""
+
+    async def restore_state(self, state: str) -> Plain:
+        """Brings back a deleted state that is still whole, by its id or label. The state dict.
+        not_found: state.not_found, state.reclaimed; exists: state.label_taken."""
+
+    async def change_states(self, before: Plain, after: Plain, *, grace_s: int) -> None:
+        """The keys `published`, `kept` and `pins` of an effect (effects.py): what is as before
+        says becomes as after says, all in one commit. grace_s: of what is deleted. conflict:
+        state.changed, state.pinned, state.published, state.not_pinned; not_found, exists: as
+        `restore_state`."""
+
+    async def expire(
+        self, choose: Callable[[list[Plain]], list[Plain]], grace_s: int, *, expect: Basis = None
+    ) -> list[Plain]:
+        """Deletes what choose() gives of all listed states (state dicts by rising seq), in one
+        commit; those. conflict: plan.stale, unless expect is the list of their ids."""
 
     async def pin(self, state: str) -> Plain:
         """One pin more. The state dict."""
 
-    async def unpin(self, state: str) -> Plain:
-        """One pin less. The state dict. conflict: state.not_pinned."""
+    async def unpin(self, state: str, *, dry_run: bool = False, expect: Basis = None) -> Plain:
+        """One pin less. The state dict. Dry run: state (its dict), basis. conflict:
+        state.not_pinned, plan.stale."""
 
     async def hold(self, state: str, lease_s: int) -> Plain:
         """Keep the state's blocks for lease_s seconds. hold (id), state (id), number, seq, lease_s,
@@ -198,11 +235,15 @@ class EnginePort(Protocol):
     async def release_hold(self, hold_id: str) -> Plain:
         """As `hold`, with a lease_s of 0. not_found: hold.not_found."""
 
-    async def operations(self, limit: int) -> list[Plain]:
-        """The newest entries of the volume's operation log, in ascending order; entries as given to
-        `record_operation`, with number (rising by 1) and seq (of the last durable commit when the
-        entry was made) added."""
+    async def operations(self, limit: int, before: int | None = None) -> list[Plain]:
+        """The newest entries of the volume's operation log (below number `before`), in ascending
+        order; entries as given to `record_operation`, with number (rising by 1) and seq (of the
+        last durable commit when the entry was made) added. What was too large was left out: line
+        is cut, result empty; too_large (True): before and after are empty, too."""
 
-    async def record_operation(self, entry: Plain) -> None:
-        """Appends to the operation log, which no rollback touches. Keys: time_ns, command, line,
-        uid, user, role, session, trace, ok (bool), error (code or ""), result (small object)."""
+    async def record_operation(self, entry: Plain) -> int:
+        """Appends to the operation log, which no rollback touches; the entry's number. Keys:
+        time_ns, command, line, uid, user, role, session, trace, ok (bool), error (code or ""),
+        result (small object), before and after (sides of an effect, or empty), and undoes (number)
+        where the operation reverses another. An entry with an effect is durable when this
+        returns."""

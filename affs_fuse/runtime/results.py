@@ -94,5 +94,6 @@ STATE_FIELDS = (
     Field("bytes", "Size", FieldKind.SIZE),
     Field("author", "Author"),
     Field("message", "Message"),
+    Field("reclaim_ns", "Deleted, kept until", FieldKind.TIME, wide=True),
 )
 """Of the state dict (ports.py)."""

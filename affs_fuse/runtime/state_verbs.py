@@ -12,8 +12,11 @@ from collections.abc import Callable
 
 import trio
 
+from affs_fuse.core.constants import BLOCK_SIZE, POINTER_UNDO, TREE_NAMESPACE
+from affs_fuse.core.tree import Tree
 from affs_fuse.posix.namespace import Namespace
 from affs_fuse.posix.views import CHECKPOINTS
+from affs_fuse.runtime import retention
 from affs_fuse.runtime.committer import Committer
 from affs_fuse.runtime.describe import state_dict
 from affs_fuse.runtime.differences import Paths, describe
@@ -23,15 +26,19 @@ from affs_fuse.runtime.jobs import Jobs
 from affs_fuse.runtime.kernel import KernelPort
 from affs_fuse.runtime.loader import Loader
 from affs_fuse.runtime.ports import Plain
+from affs_fuse.runtime.retention import RULES_NUMBER, Rules
 from affs_fuse.runtime.rollback import Comparison, LiveRollback
 from affs_fuse.volume import verbs
 from affs_fuse.volume.commit import Cut, CutRequest
+from affs_fuse.volume.reclaim import ReclaimJob
+from affs_fuse.volume.settings import SettingKind
 from affs_fuse.volume.states import KeptState
 from affs_fuse.volume.volume import Volume
 
 __all__ = ["StateVerbs"]
 
 DELETE_WAIT_S = 2.0
+NANOSECONDS = 10**9
 
 
 class StateVerbs:
@@ -79,16 +86,34 @@ class StateVerbs:
         self._events.publish("checkpoint", state=cut.kept.hex_id, label=label, seq=cut.seq)
         return state
 
-    async def publish(self, state: str | None, message: str, author: str) -> Plain:
+    async def publish(
+        self,
+        state: str | None,
+        message: str,
+        author: str,
+        *,
+        dry_run: bool = False,
+        expect: Basis = None,
+    ) -> Plain:
         volume = self._volume
         note = verbs.Note("", message, author)
         async with self._lock:
             previous = volume.states.published
-            chosen = volume.states.resolve(state) if state is not None else None
-            verbs.publish_request(volume, note, chosen)
+            chosen = volume.find_state(state) if state is not None else None
             if chosen is None:
                 await self._rollback.fetch_dirty_pages()
-            cut = await self._verb_cut(lambda: verbs.publish_request(volume, note, chosen))
+            if dry_run:
+                return await self._publish_plan(chosen)
+
+            def request() -> CutRequest:
+                root = volume.working.tree.root
+                basis = self._publish_basis(chosen, root.birth if root is not None else 0)
+                demand(expect, basis, "publish")
+                return verbs.publish_request(volume, note, chosen)
+
+            if chosen is not None or expect is None:
+                request()  # refuse before anything is written
+            cut = await self._verb_cut(request)
         published = volume.states.published
         assert published is not None
         self._events.publish("publish", state=published.hex_id, seq=cut.seq)
@@ -96,6 +121,26 @@ class StateVerbs:
             **state_dict(volume, published),
             "previous": previous.hex_id if previous is not None else None,
         }
+
+    async def _publish_plan(self, chosen: KeptState | None) -> Plain:
+        volume = self._volume
+        if chosen is None and not volume.read_only:
+            await self._committer.commit()
+        previous = volume.states.published
+        return {
+            "state": state_dict(volume, chosen) if chosen is not None else None,
+            "previous": state_dict(volume, previous) if previous is not None else None,
+            "basis": self._publish_basis(chosen, volume.last.root.birth),
+        }
+
+    def _publish_basis(self, chosen: KeptState | None, working: int) -> Basis:
+        """What is published, and what is to be. working: of the working state the commit that wrote
+        its root, 0 while it differs from every commit."""
+        previous = self._volume.states.published
+        return [
+            previous.hex_id if previous is not None else None,
+            chosen.hex_id if chosen is not None else working,
+        ]
 
     async def _verb_cut(self, prepare: Callable[[], CutRequest]) -> Cut:
         """From here on the verb is done, also when nobody waits for it any more."""
@@ -131,6 +176,7 @@ class StateVerbs:
                     comparison, author=author, discard=discard, force=force,
                     exactly=expect is not None,
                 )
+            left = volume.states.pointer(POINTER_UNDO)
         self._jobs.wake_clean(switched=True)
         self._jobs.wake_reclaim()
         abandoned = outcome.abandoned
@@ -138,6 +184,7 @@ class StateVerbs:
         answer: Plain = {
             "target": state_dict(volume, target),
             "abandoned": state_dict(volume, abandoned) if abandoned and kept else None,
+            "left": left.hex_id if left is not None and not discard else None,
             "seq": outcome.seq,
             **outcome.counts._asdict(),
             "stale_handles": outcome.stale_handles,
@@ -146,7 +193,8 @@ class StateVerbs:
             "rollback", target=target.hex_id, seq=outcome.seq,
             abandoned=abandoned.hex_id if abandoned and kept else None, **outcome.counts._asdict(),
         )
-        await self._expire()
+        with trio.CancelScope(shield=True):  # what is done is told, also to who gave up waiting
+            await self._expire()
         return answer
 
     def _rollback_basis(self, comparison: Comparison) -> Basis:
@@ -182,7 +230,10 @@ class StateVerbs:
     async def _expire(self) -> None:
         """Let go of automatic states that retention does not keep."""
         volume = self._volume
-        expired = verbs.expired_automatic(volume, volume.clock.now_ns())
+        rules = Rules.from_value(volume.settings.get(SettingKind.RETENTION, RULES_NUMBER))
+        states = [state_dict(volume, state) for state in volume.states.listed() if state.automatic]
+        found = retention.expired(states, rules, volume.clock.now_ns())
+        expired = [volume.states[state["number"]] for state in found]
         for state in expired:
             verbs.delete(volume, state)
         if expired:
@@ -195,42 +246,87 @@ class StateVerbs:
         await self._kernel.invalidate_entries([(CHECKPOINTS, name) for name in names])
 
     async def delete_state(
-        self, state: str, *, dry_run: bool = False, expect: Basis = None
+        self, state: str, *, grace_s: int = 0, dry_run: bool = False, expect: Basis = None
     ) -> Plain:
         volume = self._volume
         async with self._lock:
-            chosen = volume.states.resolve(state)
+            chosen = volume.find_state(state)
             verbs.check_deletable(volume, chosen)
             before = state_dict(volume, chosen)
             children = sorted(child.hex_id for child in volume.states.children(chosen.number))
             working = volume.working.ancestor == chosen.number
             basis: Basis = [chosen.hex_id, chosen.label, list(children), working]
             if dry_run:
-                return {"state": before, "descendants": children, "basis": basis}
+                frees = await self._would_free(chosen, len(children) + working)
+                plan = {"state": before, "descendants": children, "frees_bytes": frees}
+                return {**plan, "beside": self._beside(chosen), "basis": basis}
             volume.check_writable()
             demand(expect, basis, "delete")
-            waits_for = verbs.delete(volume, chosen)
+            waits_for = verbs.delete(volume, chosen, grace_s * NANOSECONDS)
             volume.note_change()
             await self._verb_cut(CutRequest)
+        doomed = volume.states.get(chosen.number)
         self._events.publish("delete", state=chosen.hex_id, label=chosen.label)
-        await self._hide([chosen])
-        self._jobs.wake_reclaim()
         freed = None
-        if not waits_for:
-            freed = await self._jobs.freed_by(chosen.number, DELETE_WAIT_S)
+        with trio.CancelScope(shield=True):  # as in rollback()
+            await self._hide([chosen])
+            self._jobs.wake_reclaim()
+            if not waits_for and not grace_s:
+                freed = await self._jobs.freed_by(chosen.number, DELETE_WAIT_S)
         return {
             "state": before,
             "freed_bytes": freed,
             "waits_for": [other.hex_id for other in waits_for],
+            "reclaim_ns": doomed.reclaim_ns or None if doomed is not None else None,
         }
 
+    def _beside(self, state: KeptState) -> str:
+        """The state that shows best what this one has of its own: the next newer one, else the one
+        before it."""
+        states = self._volume.states
+        if listed := [child for child in states.children(state.number) if child.listed]:
+            return listed[0].hex_id
+        parent = states.get(state.parent)
+        if self._volume.working.ancestor == state.number or parent is None or not parent.listed:
+            return "working"
+        return parent.hex_id
+
+    async def _would_free(self, state: KeptState, descendants: int) -> int:
+        """Bytes that reclaiming it now would free."""
+        if descendants > 1:
+            return 0
+        volume = self._volume
+        if not volume.read_only:
+            await self._committer.commit()
+        job = ReclaimJob(volume, state)
+        reader = volume.begin_reading()
+        working = Tree(volume.cache, TREE_NAMESPACE, volume.last.root, writable=False)
+        try:
+            job.begin_estimate(working)
+            while not await self._loader.run(job.step):
+                await trio.lowlevel.checkpoint()
+            return job.would_free() * BLOCK_SIZE
+        finally:
+            working.close()
+            volume.end_reading(reader)
+
     async def change_pins(
-        self, state: str, change: Callable[[Volume, KeptState], KeptState]
+        self,
+        state: str,
+        change: Callable[[Volume, KeptState], KeptState],
+        *,
+        dry_run: bool = False,
+        expect: Basis = None,
     ) -> Plain:
         """change: verbs.pin or verbs.unpin."""
         volume = self._volume
         async with self._lock:
-            changed = change(volume, volume.states.resolve(state))
+            chosen = volume.find_state(state)
+            basis: Basis = [chosen.hex_id, chosen.pins]
+            if dry_run:
+                return {"state": state_dict(volume, chosen), "basis": basis}
+            demand(expect, basis, "unpin")
+            changed = change(volume, chosen)
             await self._verb_cut(CutRequest)
         self._events.publish("pin", state=changed.hex_id, pins=changed.pins)
         return state_dict(volume, changed)

@@ -25,11 +25,11 @@ async def resolve_scope(
     if since is not None:
         if path or state is not None:
             raise _contradiction("--since goes with neither a path nor --state")
-        kept = volume.states.resolve(since)
+        kept = volume.find_state(since)
         return Scope(ScopeKind.SINCE, kept.number, kept.seq, name=kept.name)
     chosen = None
     if state is not None and state != "working":
-        chosen = volume.states.resolve(state)
+        chosen = volume.find_state(state)
     number, name = (chosen.number, chosen.name) if chosen is not None else (WORKING, "working")
     if path:
         found, directory = await _find(loader, volume, number, path, name)

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 
 import trio
 
-from affs_fuse.auv import Value
+from affs_fuse.auv import Value, equal
+from affs_fuse.errors import AffsError, Category
 from affs_fuse.runtime.committer import Committer
 from affs_fuse.runtime.events import EventBus
 from affs_fuse.runtime.ports import SettingKey
@@ -47,8 +48,16 @@ class VolumeSettings:
             await self._make({(kind, number): None})
         return True
 
-    async def change(self, changes: Mapping[SettingKey, Value]) -> None:
+    async def change(
+        self,
+        changes: Mapping[SettingKey, Value],
+        *,
+        expect: Mapping[SettingKey, Value] | None = None,
+    ) -> None:
         async with self._changing:
+            for (kind, number), value in (expect or {}).items():
+                if not equal(self._volume.settings.get(kind, number), value):
+                    raise _changed(kind, number)
             await self._make(changes)
 
     async def _make(self, changes: Mapping[SettingKey, Value]) -> None:
@@ -57,18 +66,28 @@ class VolumeSettings:
         before = {key: self._volume.settings.get(*key) for key in changes}
         with trio.CancelScope(shield=True):
             try:
-                self._apply(changes)
+                self._volume.attempt(self._apply, changes)
                 await self._committer.commit(CutRequest)
             except BaseException:
                 if not self._volume.read_only:
-                    self._apply(before)
+                    self._volume.attempt(self._apply, before)
                 raise
         for kind, number in changes:
             self._events.publish("settings", name=kind.name.lower(), setting=number)
 
     def _apply(self, changes: Mapping[SettingKey, Value]) -> None:
+        self._volume.begin_change()
         for key, value in changes.items():
             if value is None:
                 self._volume.settings.delete(*key)
             else:
                 self._volume.settings.put(*key, value)
+
+
+def _changed(kind: SettingKind, number: int) -> AffsError:
+    return AffsError(
+        "setting.changed",
+        Category.CONFLICT,
+        f"setting {number} of the kind {kind.name.lower()} was changed since",
+        hint="`log` shows by whom",
+    )

@@ -31,7 +31,16 @@ from affs_fuse.volume.commit import CutRequest, Keep, free_dropped
 from affs_fuse.volume.states import KeptState
 from affs_fuse.volume.volume import Volume
 
-__all__ = ["ReclaimJob", "check_deletable", "doom", "extents_of", "next_job", "waiting_for"]
+__all__ = [
+    "ReclaimJob",
+    "check_deletable",
+    "doom",
+    "end_grace",
+    "extents_of",
+    "next_end_of_grace",
+    "next_job",
+    "waiting_for",
+]
 
 EVENTS_PER_STEP = 2000
 """Differences looked at in one step: a few milliseconds."""
@@ -59,15 +68,31 @@ def check_deletable(volume: Volume, state: KeptState) -> None:
         )
 
 
-def doom(volume: Volume, state: KeptState) -> KeptState:
+def doom(volume: Volume, state: KeptState, grace_ns: int = 0) -> KeptState:
     """Mark a state as deleted: it disappears from every list at once, and undo no longer leads to
-    it. Errors: as check_deletable."""
+    it. For grace_ns it can be restored. Errors: as check_deletable."""
     check_deletable(volume, state)
-    doomed = replace(state, flags=state.flags | STATE_DOOMED)
+    until = volume.clock.now_ns() + grace_ns if grace_ns else 0
+    doomed = replace(state, flags=state.flags | STATE_DOOMED, reclaim_ns=until)
     volume.begin_change()
     volume.states.put(doomed)
     volume.states.forget_pointers_to(state.number)
     return doomed
+
+
+def next_end_of_grace(volume: Volume) -> int | None:
+    """When the next deleted state can be restored no longer, in ns since the epoch."""
+    return min(
+        (state.reclaim_ns for state in volume.states.all() if state.restorable), default=None
+    )
+
+
+def end_grace(volume: Volume) -> bool:
+    """Room is needed: what was deleted cannot be restored from now on. Whether there was such."""
+    graced = [state for state in volume.states.all() if state.restorable]
+    for state in graced:
+        volume.states.put(replace(state, reclaim_ns=0))
+    return bool(graced)
 
 
 def waiting_for(volume: Volume, state: KeptState) -> list[KeptState]:
@@ -80,11 +105,12 @@ def waiting_for(volume: Volume, state: KeptState) -> list[KeptState]:
 
 
 def next_job(volume: Volume) -> "ReclaimJob | None":
-    """A job for a doomed state that can be reclaimed now: not a branch point, not held by a
-    view. A hidden state is one that a job left when it was interrupted.
+    """A job for a doomed state that can be reclaimed now: past its grace, not a branch point, not
+    held by a view. A hidden state is one that a job left when it was interrupted.
     """
+    now_ns = volume.clock.now_ns()
     for state in volume.states.all():
-        if not state.flags & STATE_DOOMED:
+        if not state.flags & STATE_DOOMED or state.reclaim_ns > now_ns:
             continue
         if volume.held(state.number):
             continue
@@ -155,6 +181,23 @@ class ReclaimJob:
             if other is not None
             else Tree(volume.cache, TREE_NAMESPACE, None, writable=False)
         )
+        self._compare(mine, theirs)
+
+    def begin_estimate(self, working: Tree) -> None:
+        """For would_free(), in place of prepare() and begin(). working: a durable tree of the
+        working state, which the caller keeps readable."""
+        volume = self._volume
+        if volume.working.ancestor == self.state.number:
+            self._compare(volume.open_state(self.state), working)
+        else:
+            self.begin(None)
+
+    def would_free(self) -> int:
+        """Blocks that apply() would free by what was compared. Changes nothing."""
+        runs = self._frees.result(self._volume.states.seq_of(self.state.parent))
+        return sum(blocks for _, blocks in runs)
+
+    def _compare(self, mine: Tree, theirs: Tree) -> None:
         self._trees = mine, theirs
         self._diff = Diff(mine, theirs)
 

@@ -19,6 +19,7 @@ from affs_fuse.core.constants import (
 )
 from affs_fuse.core.tree import Tree
 from affs_fuse.errors import AffsError, Category
+from affs_fuse.volume.moments import MomentError, parse_moment
 
 __all__ = ["LABEL_BYTES_MAX", "MESSAGE_BYTES_MAX", "KeptState", "StateTable", "check_label"]
 
@@ -46,6 +47,7 @@ class KeptState:
     label: str
     author: str
     message: str
+    reclaim_ns: int = 0
 
     @property
     def hex_id(self) -> str:
@@ -59,6 +61,11 @@ class KeptState:
     def listed(self) -> bool:
         """Not an internal state and not deleted."""
         return not self.flags & (STATE_HIDDEN | STATE_DOOMED)
+
+    @property
+    def restorable(self) -> bool:
+        """Deleted, but whole, and not to be reclaimed before `reclaim_ns` unless room is needed."""
+        return bool(self.flags & STATE_DOOMED) and self.reclaim_ns > 0
 
     @property
     def name(self) -> str:
@@ -80,6 +87,7 @@ class KeptState:
             label_length=len(label),
             author_length=len(author),
             message_length=len(message),
+            reclaim_ns=self.reclaim_ns,
         )
         return fixed.pack() + label + author + message
 
@@ -102,6 +110,7 @@ class KeptState:
             payload[State.SIZE : label_end].decode(),
             payload[label_end:author_end].decode(),
             payload[author_end : author_end + fixed.message_length].decode(),
+            fixed.reclaim_ns,
         )
 
 
@@ -204,11 +213,14 @@ class StateTable:
         """States whose nearest kept ancestor is `number`."""
         return [state for state in self.all() if state.parent == number]
 
-    def resolve(self, text: str) -> KeptState:
+    def resolve(self, text: str, now_ns: int = 0) -> KeptState:
         """The state that a user names: see the table in docs/specs/CommandGrammar.md, "States".
+        now_ns: what `@{2h ago}` counts from.
 
-        Errors: state.not_found, state.ambiguous, state.none_published.
+        Errors: state.not_found, state.ambiguous, state.none_published, state.moment.
         """
+        if text.startswith("@{") and text.endswith("}"):
+            return self._at_moment(text, now_ns)
         base, _, steps_text = text.partition("~")
         if steps_text and not steps_text.isdecimal():
             raise _not_found(text)
@@ -223,6 +235,28 @@ class StateTable:
         if "~" in text:
             raise _not_found(text)
         return self._by_label_or_id(text)
+
+    def resolve_deleted(self, text: str) -> KeptState:
+        """A deleted state that can be restored, by label or id. Of several with one label, the one
+        deleted last. Errors: state.not_found, state.ambiguous."""
+        found = [state for state in self._states.values() if state.restorable]
+        found.sort(key=lambda state: state.reclaim_ns)
+        if labelled := [state for state in found if state.label and state.label == text]:
+            return labelled[-1]
+        if len(text) < ID_PREFIX_MIN:
+            raise _not_found(text)
+        return _only([state for state in found if state.hex_id.startswith(text.lower())], text)
+
+    def _at_moment(self, text: str, now_ns: int) -> KeptState:
+        """The newest that was kept by then."""
+        try:
+            moment_ns = parse_moment(text[2:-1], now_ns)
+        except MomentError as error:
+            raise AffsError("state.moment", Category.INVALID, str(error)) from None
+        by_then = [state for state in self.listed() if state.time_ns <= moment_ns]
+        if not by_then:
+            raise _not_found(text)
+        return by_then[-1]
 
     def _published_back(self, text: str, steps: int) -> KeptState:
         current = self.published

@@ -7,7 +7,7 @@ cut. So the runtime, which waits in workers, and the library, which does not, sh
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from affs_fuse.core.constants import POINTER_PUBLISHED, POINTER_UNDO, STATE_AUTOMATIC, STATE_DOOMED
+from affs_fuse.core.constants import POINTER_UNDO, STATE_AUTOMATIC, STATE_DOOMED
 from affs_fuse.errors import AffsError, Category
 from affs_fuse.volume.commit import Cut, CutRequest, Keep
 from affs_fuse.volume.reclaim import check_deletable, doom, next_job, waiting_for
@@ -22,25 +22,19 @@ from affs_fuse.volume.volume import Volume
 from affs_fuse.volume.working import WorkingState
 
 __all__ = [
-    "AUTOMATIC_AGE_NS_MAX",
-    "AUTOMATIC_KEPT",
     "Note",
     "check_deletable",
     "checkpoint_request",
     "delete",
-    "expired_automatic",
     "pin",
     "publish_request",
     "reclaim_all",
+    "restore",
     "rollback",
     "rollback_target",
     "seal_request",
     "unpin",
 ]
-
-AUTOMATIC_KEPT = 10
-AUTOMATIC_AGE_NS_MAX = 7 * 86_400 * 10**9
-
 
 @dataclass(frozen=True, slots=True)
 class Note:
@@ -84,7 +78,7 @@ def rollback_target(volume: Volume, text: str | None, *, undo: bool) -> KeptStat
                 hint="affsctl checkpoints lists the states that can be returned to",
             )
         return target
-    return volume.states.resolve(text if text is not None else "published")
+    return volume.find_state(text if text is not None else "published")
 
 
 def seal_request(
@@ -120,13 +114,27 @@ def rollback(
     return volume.commit(None, seal_request(volume, abandoned, author, discard=discard))
 
 
-def delete(volume: Volume, state: KeptState) -> list[KeptState]:
+def delete(volume: Volume, state: KeptState, grace_ns: int = 0) -> list[KeptState]:
     """Doom a state; gives the states for which its blocks wait. Then commit, then run reclaim jobs.
+    grace_ns: how long restore() can bring it back.
 
     Errors: state.published, state.pinned.
     """
     _check_alive(state)
-    return waiting_for(volume, doom(volume, state))
+    return waiting_for(volume, doom(volume, state, grace_ns))
+
+
+def restore(volume: Volume, state: KeptState) -> KeptState:
+    """Bring back a deleted state. Then commit. Errors: state.reclaimed, state.label_taken."""
+    if not state.restorable:
+        raise AffsError(
+            "state.reclaimed", Category.NOT_FOUND, f"state {state.name} is being reclaimed",
+            hint="what was deleted can be restored until the date that `checkpoints --all` shows",
+        )
+    if state.label:
+        check_label(state.label, volume.states.all())
+    alive = replace(state, flags=state.flags & ~STATE_DOOMED, reclaim_ns=0)
+    return _put(volume, alive)
 
 
 def reclaim_all(volume: Volume, flush: Callable[[], None] | None = None) -> int:
@@ -156,23 +164,6 @@ def unpin(volume: Volume, state: KeptState) -> KeptState:
     if not state.pins:
         raise AffsError("state.not_pinned", Category.CONFLICT, f"state {state.name} has no pin")
     return _put(volume, replace(state, pins=state.pins - 1))
-
-
-def expired_automatic(volume: Volume, now_ns: int) -> list[KeptState]:
-    """Automatic states that retention removes: neither among the newest 10 nor younger than 7
-    days.
-    """
-    automatic = [state for state in volume.states.listed() if state.automatic and not state.pins]
-    spared = {
-        pointer.number
-        for which in (POINTER_PUBLISHED, POINTER_UNDO)
-        if (pointer := volume.states.pointer(which)) is not None
-    }
-    return [
-        state
-        for state in automatic[:-AUTOMATIC_KEPT]
-        if now_ns - state.time_ns > AUTOMATIC_AGE_NS_MAX and state.number not in spared
-    ]
 
 
 def _keep(volume: Volume, note: Note, flags: int) -> Keep:

@@ -94,7 +94,7 @@ class Volume:
         self._batch_readers: dict[int, int] = {}
         self._changed_outside = False
         self._roots_cut = self._roots_now()
-        self._log = OperationLog(parts.trees.system)
+        self.log = OperationLog(parts.trees.system)
         self.settings = Settings(parts.trees.system)
         self._flush: Callable[[], None] = _nothing
         self._change = Change(self.fail)
@@ -146,7 +146,7 @@ class Volume:
         self.durable_image = parts.last.slot_image
         self._data = DataStore(parts.device, parts.space)
         self._policy = ReservePolicy(parts.space)
-        self._log = OperationLog(parts.trees.system)
+        self.log = OperationLog(parts.trees.system)
         self.settings = Settings(parts.trees.system)
         self._roots_cut = self._roots_now()
 
@@ -518,6 +518,10 @@ class Volume:
         root, ancestor = working.tree.root, self.states.get(working.ancestor)
         return root is None or ancestor is None or root != ancestor.root
 
+    def find_state(self, text: str) -> KeptState:
+        """The state that a user names. Errors: as StateTable.resolve()."""
+        return self.states.resolve(text, self.clock.now_ns())
+
     def open_state(self, state: KeptState) -> Tree:
         """A read-only tree of a kept state. hold() it meanwhile, so that reclaim stays away."""
         return Tree(self.cache, TREE_NAMESPACE, state.root, writable=False)
@@ -547,11 +551,7 @@ class Volume:
         """Add a record (an encoded value, at most 4352 bytes) to the operation log; its number. It
         is durable with the next commit and is not rolled back. Errors: volume.read_only."""
         self.check_writable()
-        return self._log.append(payload)
-
-    def operations(self, limit: int, before: int | None = None) -> list[tuple[int, bytes]]:
-        """The newest `limit` records below number `before`, newest first."""
-        return self._log.newest(limit, before)
+        return self.log.append(payload)
 
     # ---- figures ----
 

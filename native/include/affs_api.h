@@ -391,7 +391,7 @@ typedef struct {
     uint16_t author_length;
     uint16_t message_length;
     uint16_t reserved1;
-    uint64_t reserved;
+    int64_t reclaim_ns; /* of a doomed one: until when it can be restored; 0 otherwise */
 } affs_state;
 
 /* DiskLayout "State pointer item" of the checkpoint tree: key (AFFS_POINTER_*, STATE_POINTER,

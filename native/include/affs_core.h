@@ -225,7 +225,7 @@ AFFS_AT(affs_state, label_length, 112);
 AFFS_AT(affs_state, author_length, 114);
 AFFS_AT(affs_state, message_length, 116);
 AFFS_AT(affs_state, reserved1, 118);
-AFFS_AT(affs_state, reserved, 120);
+AFFS_AT(affs_state, reclaim_ns, 120);
 
 AFFS_SIZE_IS(affs_state_pointer, 16);
 AFFS_AT(affs_state_pointer, state, 0);

@@ -303,7 +303,9 @@ static int verify_state(const affs_key *key, const uint8_t *payload, size_t leng
         return AFFS_E_LENGTH;
     if (state.seq == 0 || state.parent == key->object || state.object_count == 0 ||
         state.object_count >= OBJECT_LIMIT || state.used_blocks > BLOCKS_MAX ||
-        (state.flags & ~(uint32_t)STATE_FLAGS) != 0 || state.reserved1 != 0 || state.reserved != 0)
+        (state.flags & ~(uint32_t)STATE_FLAGS) != 0 || state.reserved1 != 0 ||
+        state.reclaim_ns < 0 ||
+        (state.reclaim_ns != 0 && (state.flags & AFFS_STATE_DOOMED) == 0))
         return AFFS_E_FIELD;
     return affs_verify_root(AFFS_TREE_NAMESPACE, &state.root, state.seq, 0);
 }

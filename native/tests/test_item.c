@@ -286,6 +286,8 @@ static void checkpoint_items(void)
 {
     const sample_item *state = find(AFFS_ITEM_STATE, 0);
     const sample_item *pointer = find(AFFS_ITEM_STATE_POINTER, 0);
+    const uint32_t doomed_flags = AFFS_STATE_DOOMED;
+    sample_item doomed = *state;
     REFUSED(state, affs_state, seq, 0);
     REFUSED(state, affs_state, seq, 39); /* before its root was written */
     ACCEPTED(state, affs_state, seq, 40);
@@ -295,7 +297,10 @@ static void checkpoint_items(void)
     REFUSED(state, affs_state, flags, 16);
     REFUSED(state, affs_state, object_count, 0);
     REFUSED(state, affs_state, used_blocks, UINT64_MAX);
-    REFUSED(state, affs_state, reserved, 1);
+    REFUSED(state, affs_state, reclaim_ns, 1); /* it is not doomed */
+    memcpy(doomed.payload + offsetof(affs_state, flags), &doomed_flags, sizeof doomed_flags);
+    ACCEPTED(&doomed, affs_state, reclaim_ns, 1);
+    REFUSED(&doomed, affs_state, reclaim_ns, UINT64_MAX); /* before 1970 */
     REFUSED(state, affs_state, reserved1, 1);
     REFUSED(state, affs_state, root.birth, 0);
     REFUSED(state, affs_state, root.tree, AFFS_TREE_SPACE);

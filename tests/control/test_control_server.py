@@ -317,7 +317,9 @@ async def test_an_answer_that_is_too_large_is_an_error(tmp_path: Path) -> None:
     limits = ControlLimits(connection=ConnectionLimits(frame_bytes_max=20_000))
     async with serving(tmp_path, limits) as served:
         client = await served.client()
-        served.runtime.engine.log = [{"line": "x" * 100}] * 1000
+        served.runtime.engine.log = [
+            {"line": "x" * 100, "number": number, "time_ns": 0} for number in range(1, 1001)
+        ]
         assert (await client.ask("log --limit 1000"))["error"]["code"] == "protocol.frame_size"
         assert len((await client.ask("log --limit 10"))["ok"]) == 10
 

@@ -166,7 +166,7 @@ def test_reclaim_under_load_breaks_no_read(owner: Mounted, view: Mounted) -> Non
         for generation in range(2, 7):
             write(generation)
             newer = publish(owner, str(generation))
-            owner.affsctl("delete", former, "--yes")
+            owner.affsctl("delete", former, "--now", "--yes")
             former = newer
         eventually(lambda: text_of(view.directory / "file") == "6")
         assert (view.directory / "b39").read_bytes() == bytes([6]) * 100_000
@@ -209,7 +209,7 @@ def test_the_lease_of_a_dead_viewer_runs_out(owner: Mounted, folder: Path) -> No
         dead.close()
         remove_dead_views("/run/affs")
     publish(owner, "two")
-    assert owner.affsctl("delete", former, "--yes")["freed_bytes"] is None
+    assert owner.affsctl("delete", former, "--now", "--yes")["freed_bytes"] is None
     assert former in {state["id"] for state in owner.affsctl("checkpoints", "--all")}
     eventually(
         lambda: former not in {state["id"] for state in owner.affsctl("checkpoints", "--all")}
@@ -234,7 +234,7 @@ def test_a_viewer_that_slept_longer_than_its_lease(owner: Mounted, view: Mounted
             for number in range(50):
                 (owner.directory / f"s{number}").write_bytes(b"%d" % generation * 50_000)
             newer = publish(owner, f"later {generation}")
-            owner.affsctl("delete", former, "--yes")
+            owner.affsctl("delete", former, "--now", "--yes")
             former = newer
         (owner.directory / "old").rename(owner.directory / "new")
         publish(owner, "three")
@@ -258,7 +258,7 @@ def test_a_hold_by_hand(owner: Mounted) -> None:
     held = owner.affsctl("hold", "published", "--lease", "60")
     assert (held["state"], held["published"], held["lease_s"]) == (former, former, 60)
     newer = publish(owner, "two")
-    assert owner.affsctl("delete", former, "--yes")["freed_bytes"] is None
+    assert owner.affsctl("delete", former, "--now", "--yes")["freed_bytes"] is None
     assert owner.affsctl("hold", "--renew", held["hold"])["published"] == newer
     assert former in {state["id"] for state in owner.affsctl("checkpoints", "--all")}
     owner.affsctl("hold", "--release", held["hold"])

@@ -54,6 +54,7 @@ class FakeEngine:
         self.clean_files: dict[str, bytes] = {}
         self.aside: str | None = None
         self.holds: dict[str, dict[str, Any]] = {}
+        self.deleted: list[dict[str, Any]] = []
         self.settings = FakeSettings()
         self.calls: list[str] = []
         self.damage: list[dict[str, Any]] = []
@@ -136,6 +137,8 @@ class FakeEngine:
             "time_ns": EPOCH_NS + self.seq,
             "parent": self.kept[-1]["id"] if self.kept else None,
             "published": False,
+            "undo": False,
+            "reclaim_ns": None,
             "pins": 0,
             "flags": flags,
             "objects": len(self.files),
@@ -172,8 +175,23 @@ class FakeEngine:
             raise AffsError("state.ambiguous", Category.INVALID, text, details={"candidates": ids})
         return found[0]
 
-    async def publish(self, state: str | None, message: str, author: str) -> dict[str, Any]:
-        await self._verb("publish")
+    async def publish(
+        self,
+        state: str | None,
+        message: str,
+        author: str,
+        *,
+        dry_run: bool = False,
+        expect: Basis = None,
+    ) -> dict[str, Any]:
+        await self._verb("plan" if dry_run else "publish")
+        former = next((one for one in self.kept if one["published"]), None)
+        seq = self.seq if self.files == self.clean_files else self.seq + 1
+        chosen = await self.resolve_state(state) if state is not None else None
+        basis: Basis = [former["id"] if former else None, chosen["id"] if chosen else seq]
+        if dry_run:
+            return {"state": chosen, "previous": former, "basis": basis}
+        demand(expect, basis, "publish")
         target = (
             self._keep("", message, author, [])
             if state is None
@@ -220,7 +238,8 @@ class FakeEngine:
             self.aside = aside["id"]
         self.files = dict(there)
         self._cut()
-        return {"target": target, "abandoned": aside, "seq": self.seq, **counts, "stale_handles": 0}
+        answer = {"target": target, "abandoned": aside, "left": None if discard else self.aside}
+        return {**answer, "seq": self.seq, **counts, "stale_handles": 0}
 
     async def diff(
         self, a: str | None, b: str | None, limit: int | None
@@ -248,7 +267,7 @@ class FakeEngine:
         return self.contents[(await self.resolve_state(text))["id"]]
 
     async def delete_state(
-        self, state: str, *, dry_run: bool = False, expect: Basis = None
+        self, state: str, *, grace_s: int = 0, dry_run: bool = False, expect: Basis = None
     ) -> dict[str, Any]:
         await self._verb("plan" if dry_run else "delete")
         found = await self.resolve_state(state)
@@ -258,10 +277,63 @@ class FakeEngine:
         children = [other["id"] for other in self.kept if other["parent"] == found["id"]]
         basis: Basis = [found["id"], found["label"], list(children)]
         if dry_run:
-            return {"state": found, "descendants": children, "basis": basis}
+            shown = {"state": found, "descendants": children, "frees_bytes": found["bytes"]}
+            return {**shown, "beside": "working", "basis": basis}
         demand(expect, basis, "delete")
-        self.kept.remove(found)
-        return {"state": found, "freed_bytes": found["bytes"], "waits_for": []}
+        self._delete(found, grace_s)
+        reclaim_ns = EPOCH_NS + grace_s * 10**9 if grace_s else None
+        answer = {"state": found, "freed_bytes": found["bytes"], "waits_for": []}
+        return {**answer, "reclaim_ns": reclaim_ns}
+
+    def _delete(self, state: dict[str, Any], grace_s: int) -> None:
+        self.kept.remove(state)
+        if grace_s:
+            self.deleted.append(state)
+
+    def _restore(self, text: str) -> dict[str, Any]:
+        found = [one for one in self.deleted if text in (one["id"], one["label"])]
+        if not found:
+            raise AffsError("state.not_found", Category.NOT_FOUND, f"no deleted state {text!r}")
+        self.deleted.remove(found[-1])
+        self.kept.append(found[-1])
+        return found[-1]
+
+    async def restore_state(self, state: str) -> dict[str, Any]:
+        await self._verb("restore")
+        return self._restore(state)
+
+    async def change_states(
+        self, before: dict[str, Any], after: dict[str, Any], *, grace_s: int
+    ) -> None:
+        await self._verb("change")
+        published = next((one["id"] for one in self.kept if one["published"]), None)
+        if before.get("published", published) != published:
+            raise AffsError("state.changed", Category.CONFLICT, "published since")
+        for one, kept in after.get("kept", {}).items():
+            if kept:
+                self._restore(one)
+        for one, count in after.get("pins", {}).items():
+            (await self.resolve_state(one))["pins"] += count - before["pins"][one]
+        if "published" in after:
+            for state in self.kept:
+                state["published"] = state["id"] == after["published"]
+        for one, kept in after.get("kept", {}).items():
+            if not kept:
+                self._delete(await self.resolve_state(one), grace_s)
+
+    async def expire(
+        self,
+        choose: Callable[[list[dict[str, Any]]], list[dict[str, Any]]],
+        grace_s: int,
+        *,
+        expect: Basis = None,
+    ) -> list[dict[str, Any]]:
+        await self._verb("expire")
+        chosen = choose(list(self.kept))
+        demand(expect, [state["id"] for state in chosen], "expire")
+        for state in chosen:
+            self._delete(state, grace_s)
+        return chosen
 
     async def verify(
         self, *, path: str, state: str | None, since: str | None, author: str,
@@ -318,19 +390,25 @@ class FakeEngine:
         found["pins"] += 1
         return dict(found)
 
-    async def unpin(self, state: str) -> dict[str, Any]:
-        await self._verb("unpin")
+    async def unpin(
+        self, state: str, *, dry_run: bool = False, expect: Basis = None
+    ) -> dict[str, Any]:
+        await self._verb("plan" if dry_run else "unpin")
         found = await self.resolve_state(state)
+        if dry_run:
+            return {"state": dict(found), "basis": [found["id"], found["pins"]]}
+        demand(expect, [found["id"], found["pins"]], "unpin")
         if not found["pins"]:
             raise AffsError("state.not_pinned", Category.CONFLICT, "it is not pinned")
         found["pins"] -= 1
         return dict(found)
 
-    async def operations(self, limit: int) -> list[dict[str, Any]]:
-        return self.log[-limit:]
+    async def operations(self, limit: int, before: int | None = None) -> list[dict[str, Any]]:
+        return [entry for entry in self.log if before is None or entry["number"] < before][-limit:]
 
-    async def record_operation(self, entry: dict[str, Any]) -> None:
+    async def record_operation(self, entry: dict[str, Any]) -> int:
         self.log.append({**entry, "number": len(self.log) + 1, "seq": self.seq})
+        return len(self.log)
 
 
 class FakeSettings:
@@ -357,8 +435,16 @@ class FakeSettings:
         await self.change({(kind, number): None})
         return found
 
-    async def change(self, changes: dict[tuple[int, int], Any]) -> None:
+    async def change(
+        self,
+        changes: dict[tuple[int, int], Any],
+        *,
+        expect: dict[tuple[int, int], Any] | None = None,
+    ) -> None:
         await trio.lowlevel.checkpoint()
+        for key, value in (expect or {}).items():
+            if self.kept.get(key) != value:
+                raise AffsError("setting.changed", Category.CONFLICT, "it was changed since")
         for key, value in changes.items():
             self.kept[key] = value
             if value is None:

@@ -67,7 +67,7 @@ def test_help_of_one_command_begins_with_examples() -> None:
         ("show t", ["two words"]),
         ("watch -c 3 publish ro", ["rollback"]),
         ("checkpoint -l ", []),
-        ("delete x ", ["--dry-run", "--yes", "--token"]),
+        ("delete x ", ["--now", "--dry-run", "--yes", "--token"]),
         ("publish -m --", []),
         ("show -- --", []),
         ("nonsense x", []),

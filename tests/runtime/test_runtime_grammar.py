@@ -188,7 +188,7 @@ def test_safety_parameters_are_not_the_commands_own() -> None:
     invocation = REGISTRY.parse_line("delete old -n --token abc")
     assert invocation.options.state == "old"
     assert (invocation.safety.dry_run, invocation.safety.token) == (True, "abc")
-    assert error_of(REGISTRY, "publish --dry-run").code == "command.option_unknown"
+    assert error_of(REGISTRY, "checkpoint --dry-run").code == "command.option_unknown"
 
 
 @pytest.mark.parametrize(

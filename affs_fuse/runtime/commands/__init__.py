@@ -29,10 +29,13 @@ from affs_fuse.runtime.commands.personality import (
 from affs_fuse.runtime.commands.pin import PIN
 from affs_fuse.runtime.commands.ping import PING
 from affs_fuse.runtime.commands.publish import PUBLISH
+from affs_fuse.runtime.commands.restore import RESTORE
+from affs_fuse.runtime.commands.retention import EXPIRE, RETENTION, SET_RETENTION
 from affs_fuse.runtime.commands.rollback import ROLLBACK
 from affs_fuse.runtime.commands.show import SHOW
 from affs_fuse.runtime.commands.slow import SLOW
 from affs_fuse.runtime.commands.status import STATUS
+from affs_fuse.runtime.commands.undo import REDO, UNDO
 from affs_fuse.runtime.commands.unpin import UNPIN
 from affs_fuse.runtime.commands.verify import VERIFY
 from affs_fuse.runtime.commands.watch import WATCH
@@ -45,6 +48,8 @@ COMMANDS: tuple[Command[Any], ...] = (
     CHECKPOINT,
     PUBLISH,
     ROLLBACK,
+    UNDO,
+    REDO,
     DIFF,
     CHECKPOINTS,
     SHOW,
@@ -56,6 +61,10 @@ COMMANDS: tuple[Command[Any], ...] = (
     LIST,
     GET,
     EXPLAIN,
+    RESTORE,
+    RETENTION,
+    SET_RETENTION,
+    EXPIRE,
     LOG,
     DF,
     VERIFY,

@@ -18,7 +18,9 @@ class Options:
 
 
 async def _run(context: Context, options: Options) -> Value:
-    return await context.engine.checkpoint(options.label, options.message, context.author)
+    state = await context.engine.checkpoint(options.label, options.message, context.author)
+    context.effects.note({"kept": {state["id"]: False}}, {"kept": {state["id"]: True}})
+    return state
 
 
 CHECKPOINT = Command(

@@ -17,7 +17,10 @@ class Options:
 
 
 async def _run(context: Context, options: Options) -> Value:
-    return await context.engine.pin(options.state)
+    state = await context.engine.pin(options.state)
+    pins = state["pins"]
+    context.effects.note({"pins": {state["id"]: pins - 1}}, {"pins": {state["id"]: pins}})
+    return state
 
 
 PIN = Command(

@@ -6,9 +6,11 @@ from affs_fuse.auv import Value
 from affs_fuse.errors import AffsError, Category
 from affs_fuse.runtime.command import Command, Context, Danger, Example, Kind, Plan
 from affs_fuse.runtime.parameters import Flag, StateReference, argument, option
+from affs_fuse.runtime.plans import UNDO_FIELDS, undo_impossible, undo_possible
 from affs_fuse.runtime.policy import Role
 from affs_fuse.runtime.ports import Plain
 from affs_fuse.runtime.results import Field, FieldKind, Schema, Shape
+from affs_fuse.runtime.retention import DAY_NS, Rules
 
 __all__ = ["ROLLBACK"]
 
@@ -50,11 +52,20 @@ async def _rollback(context: Context, options: Options, dry_run: bool) -> Plain:
 
 
 async def _run(context: Context, options: Options) -> Value:
-    return await _rollback(context, options, dry_run=False)
+    answer = await _rollback(context, options, dry_run=False)
+    context.effects.note({"working": answer["left"]}, {"working": answer["target"]["id"]})
+    return answer
 
 
 async def _plan(context: Context, options: Options) -> Plan:
-    return Plan.made(await _rollback(context, options, dry_run=True))
+    answer = await _rollback(context, options, dry_run=True)
+    if options.discard:
+        undo = undo_impossible("--discard keeps nothing of what is abandoned")
+    else:
+        days = Rules.of(context.engine.settings).automatic_days
+        until_ns = context.clock.now_ns() + days * DAY_NS
+        undo = undo_possible("goes back to what is abandoned, kept as a checkpoint", until_ns)
+    return Plan.made({**answer, "undo": undo})
 
 
 ROLLBACK = Command(
@@ -89,6 +100,7 @@ ROLLBACK = Command(
             Field("changes", "First changes", FieldKind.LIST),
             Field("open_files", "Open files affected", FieldKind.LIST),
             Field("mounts_below", "Mounts in the way", FieldKind.LIST),
+            *UNDO_FIELDS,
         ),
     ),
     errors=(

@@ -24,7 +24,7 @@ _affsctl() {
             --completion) names=$'bash\nzsh\nfish' ;;
             -c | --timeout) return ;;
             *)
-                names=$'status\ncommit\ncheckpoint\npublish\nrollback\ndiff\ncheckpoints\nshow\npin\nunpin\nhold\ndelete\nfind\nlist\nget\nexplain\nlog\ndf\nverify\nwatch\nmetrics\nprometheus\nslow\nhooks\nhook\nunhook\npersonalities\npersonality\nuse-personality\ninstall-personality\nupgrade-personality\nremove-personality\nping\nhelp\ndescribe\nshell'
+                names=$'status\ncommit\ncheckpoint\npublish\nrollback\nundo\nredo\ndiff\ncheckpoints\nshow\npin\nunpin\nhold\ndelete\nfind\nlist\nget\nexplain\nrestore\nretention\nset-retention\nexpire\nlog\ndf\nverify\nwatch\nmetrics\nprometheus\nslow\nhooks\nhook\nunhook\npersonalities\npersonality\nuse-personality\ninstall-personality\nupgrade-personality\nremove-personality\nping\nhelp\ndescribe\nshell'
                 [[ $word == -* ]] && names=$'--volume\n--json\n--jsonl\n--ajis\n--wire\n--timeout\n--file\n--stop-on-error\n--no-rc\n--quiet\n--no-color\n--no-pager\n--completion\n--version\n--help'
                 ;;
         esac
@@ -35,17 +35,22 @@ _affsctl() {
         case ${command,,} in
             commit) names=$'--message' ;;
             checkpoint) names=$'--label\n--message' ;;
-            publish) names=$'--message' ;;
+            publish) names=$'--message\n--dry-run\n--yes\n--token' ;;
             rollback) names=$'--undo\n--discard\n--force\n--dry-run\n--yes\n--token' ;;
+            undo) names=$'--operation\n--dry-run\n--yes\n--token' ;;
+            redo) names=$'--dry-run\n--yes\n--token' ;;
             diff) names=$'--limit\n--exit-code' ;;
             checkpoints) names=$'--all' ;;
+            unpin) names=$'--dry-run\n--yes\n--token' ;;
             hold) names=$'--renew\n--release\n--lease' ;;
-            delete) names=$'--dry-run\n--yes\n--token' ;;
+            delete) names=$'--now\n--dry-run\n--yes\n--token' ;;
             find) names=$'--memory' ;;
             list) names=$'--memory' ;;
             get) names=$'--memory' ;;
             explain) names=$'--memory\n--analyze' ;;
-            log) names=$'--limit' ;;
+            set-retention) names=$'--keep-last\n--keep-hourly\n--keep-daily\n--keep-weekly\n--keep-monthly\n--keep-yearly\n--expire-labelled\n--automatic-last\n--automatic-days\n--grace\n--log-entries\n--log-days\n--dry-run\n--yes\n--token' ;;
+            expire) names=$'--dry-run\n--yes\n--token' ;;
+            log) names=$'--limit\n--user\n--command\n--since\n--failed' ;;
             verify) names=$'--state\n--since\n--detach\n--full-speed\n--status\n--cancel' ;;
             watch) names=$'--after\n--count' ;;
             slow) names=$'--limit' ;;

@@ -81,6 +81,7 @@ class Model:
         self.handles: dict[str, int] = {}
         self.kept: dict[int, tuple[Snapshot, dict[int, Object]]] = {}
         self.labels: dict[int, str] = {}
+        self.deleted: dict[int, tuple[tuple[Snapshot, dict[int, Object]], str]] = {}
         self.published = 0
         self.undo = 0
         self.ancestor = 0
@@ -316,8 +317,13 @@ class Model:
             del self.settings[kind, number]
 
     def delete(self, seq: int) -> None:
-        del self.kept[seq]
-        del self.labels[seq]
+        self.deleted[seq] = self.kept.pop(seq), self.labels.pop(seq)
+        if self.undo == seq:
+            self.undo = 0
+
+    def restore(self, seq: int) -> None:
+        """It comes back as it was, but nothing returns to it."""
+        self.kept[seq], self.labels[seq] = self.deleted.pop(seq)
 
     def find_label(self, label: str) -> int:
         return next(seq for seq, found in self.labels.items() if found == label)

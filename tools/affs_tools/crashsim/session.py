@@ -22,7 +22,7 @@ from affs_fuse.volume import verbs
 from affs_fuse.volume.commit import Cut, CutRequest
 from affs_fuse.volume.opening import OpenOptions
 from affs_fuse.volume.owner import Host
-from affs_fuse.volume.reclaim import ReclaimJob, next_job
+from affs_fuse.volume.reclaim import ReclaimJob, end_grace, next_job
 from affs_fuse.volume.settings import SettingKind
 from affs_fuse.volume.states import KeptState
 from affs_fuse.volume.volume import Volume
@@ -384,12 +384,23 @@ class Session:
             raise Difference("a rollback kept nothing, but the state had changed")
         self.model.rollback(target, cut.seq if sealed else 0, discard)
 
-    def do_delete(self, label: str) -> None:
+    def do_delete(self, label: str, grace_ns: int = 0) -> None:
         state = self.volume.states.resolve(label)
         self.do_commit()
-        self.volume.run(verbs.delete, self.volume, state)
+        self.volume.run(verbs.delete, self.volume, state, grace_ns)
         self._pending = lambda cut: self.model.delete(state.seq)
         self.volume.commit(self._flush)
+
+    def do_restore(self, label: str) -> None:
+        state = self.volume.states.resolve_deleted(label)
+        self.do_commit()
+        verbs.restore(self.volume, state)
+        self._pending = lambda cut: self.model.restore(state.seq)
+        self.volume.commit(self._flush)
+
+    def do_end_grace(self) -> None:
+        """Room is needed."""
+        end_grace(self.volume)
 
     def do_reclaim(self) -> None:
         """All that can be reclaimed."""

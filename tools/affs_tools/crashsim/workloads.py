@@ -42,6 +42,9 @@ def data(seed: str, length: int) -> tuple[str, str, int]:
     return "bytes", seed, length
 
 
+GRACE_NS = 10**14
+"""Longer than any workload, and over when the state after a crash is judged."""
+
 _SMALL: tuple[Step, ...] = (
     ("mkdir", "/a"), ("mkdir", "/b"), ("mkdir", "/c"),
     ("create", "/a/f"), ("write", "/a/f", 0, data("f", 9000)),
@@ -287,6 +290,12 @@ def _reclaim_stories() -> Iterator[Workload]:
                    ("unlink", "/b/k"), ("clean",), ("reclaim",), _COMMIT),
         "deleted-then-rollback": (*edit, ("checkpoint", "three"), ("delete", "three"),
                                   ("rollback", "one"), ("reclaim",), ("rollback", ""), _COMMIT),
+        "restored": (*edit, ("checkpoint", "three"), *edit[:1], ("delete", "three", GRACE_NS),
+                     ("reclaim",), ("kill",), *edit[:1], _COMMIT, ("reclaim",),
+                     ("restore", "three"), ("kill",), ("rollback", "three"), *edit[:1], _COMMIT),
+        "grace-ended": (*edit, ("checkpoint", "three"), *edit[:1], ("delete", "one", GRACE_NS),
+                        ("delete", "three", GRACE_NS), ("reclaim",), ("restore", "one"),
+                        ("end_grace",), ("reclaim",), ("kill",), *edit[:1], _COMMIT),
         "all": (("publish", "three"), ("delete", "one"), ("delete", "two"), ("reclaim",),
                 ("unlink", "/b/k"), ("unlink", "/a/k2"), ("clean",), *([_COMMIT] * 4), *edit),
     }  # fmt: skip

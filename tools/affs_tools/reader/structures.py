@@ -184,7 +184,7 @@ STATE = Structure(
     ("root", POINTER), ("seq", "Q"), ("parent", "Q"), ("time_ns", "q"), ("id", "16s"),
     ("flags", "I"), ("pins", "I"), ("object_count", "Q"), ("used_blocks", "Q"),
     ("label_length", "H"), ("author_length", "H"), ("message_length", "H"), ("reserved1", "H"),
-    ("reserved", "Q"),
+    ("reclaim_ns", "q"),
 )
 
 STATE_POINTER = Structure("state pointer item", ("state", "Q"), ("time_ns", "q"))

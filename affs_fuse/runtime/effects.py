@@ -1,0 +1,58 @@
+"""What a command changed, in a form from which it can be undone (docs/runtime.md, "Undo").
+
+An effect is two Objects with the same keys, `before` and `after`:
+- `published`: id of the published state, or Null
+- `kept`: Object of state ids: whether the state is in the list
+- `pins`: Object of state ids: how often it is pinned
+- `working`: id of the state that the working state was left as, or went to; `before` Null where
+  what was left was not kept
+- `settings`: Array of `[kind, number, value]`, the value Null where there is none
+Commands note their effects while they run; each becomes an entry of the operation log.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from affs_fuse.auv import Value
+from affs_fuse.runtime.ports import EnginePort, Plain, SettingKey
+
+__all__ = ["Effect", "Effects", "change_settings"]
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """more: further fields for the log's entry, such as `undoes`."""
+
+    before: Plain
+    after: Plain
+    more: Plain = field(default_factory=dict)
+
+    def to_entry(self) -> Plain:
+        return {"before": self.before, "after": self.after, **self.more}
+
+
+class Effects:
+    """Of one invocation, in the order in which they happened."""
+
+    def __init__(self) -> None:
+        self._noted: list[Effect] = []
+
+    def note(self, before: Plain, after: Plain, **more: Any) -> None:
+        assert before.keys() == after.keys(), "an effect has two sides"
+        self._noted.append(Effect(before, after, more))
+
+    def all(self) -> list[Effect]:
+        return [*self._noted]
+
+
+async def change_settings(
+    engine: EnginePort, effects: Effects, changes: Mapping[SettingKey, Value]
+) -> None:
+    """Change settings of the volume so that `undo` brings back what they were. Errors: as
+    SettingsPort.change; also when somebody else changes them at the same time."""
+    old = {key: engine.settings.get(*key) for key in changes}
+    before = [[int(kind), number, value] for (kind, number), value in old.items()]
+    await engine.settings.change(changes, expect=old)
+    after = [[int(kind), number, value] for (kind, number), value in changes.items()]
+    effects.note({"settings": before}, {"settings": after})
