@@ -1,5 +1,7 @@
-"""The one thing pyproject.toml cannot say: which script builds the C core."""
+"""What pyproject.toml cannot say: which scripts build the C modules."""
 
 from setuptools import setup
 
-setup(cffi_modules=["native/build_core.py:ffibuilder"])
+setup(
+    cffi_modules=["native/build_core.py:ffibuilder", "native/build_requests.py:ffibuilder"]
+)

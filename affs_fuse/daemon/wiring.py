@@ -13,6 +13,7 @@ from affs_fuse.errors import AffsError, Category
 from affs_fuse.fuse.invalidation import KernelCaches
 from affs_fuse.fuse.lookup_counts import LookupCounts
 from affs_fuse.fuse.metrics import fuse_metrics
+from affs_fuse.fuse.more_operations import MoreOperations
 from affs_fuse.fuse.mount import MountRequest, Session
 from affs_fuse.fuse.mount_table import MS_RDONLY
 from affs_fuse.fuse.operations import CACHE_TIMEOUT_S, Operations
@@ -89,17 +90,18 @@ def build_parts(
         ),
         latencies,
     )
+    timeout_s = VIEW_TIMEOUT_S if following else CACHE_TIMEOUT_S
     uuid = uuid_text(volume.uuid)
     hooks = _hooks(engine, events, config, environment, uuid)
     observation = Observation(slow, Metrics({"volume": uuid}), hooks)
     operations = Operations(
-        engine, namespace, kernel, counts, control_path,
-        VIEW_TIMEOUT_S if following else CACHE_TIMEOUT_S,
+        engine, namespace, kernel, counts, control_path, timeout_s,
         monotonic=SYSTEM_CLOCK.monotonic,
         latencies=latencies,
     )
     session = Session(
         operations,
+        MoreOperations(engine, namespace, counts, timeout_s),
         _mount_request(volume, config, environment),
         spin=config.spin,
         monotonic=SYSTEM_CLOCK.monotonic,

@@ -13,13 +13,16 @@ import os
 import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import pyfuse3
 import trio
 
 from affs_fuse.errors import AffsError, Category
 from affs_fuse.fuse import mount_table
+from affs_fuse.fuse.more_operations import MoreOperations
 from affs_fuse.fuse.operations import Operations
+from affs_fuse.fuse.requests import RequestServer
 from affs_fuse.fuse.spin import SpinningLowlevel, SpinningTrio, SpinStatistics, spin_is_worth_it
 
 __all__ = ["MountRequest", "Session", "clear_dead_mount"]
@@ -104,10 +107,11 @@ class Session:
     """A mount and its request loop. One a process: pyfuse3 keeps the session in its module."""
 
     def __init__(
-        self, operations: Operations, request: MountRequest, *,
+        self, operations: Operations, more: MoreOperations, request: MountRequest, *,
         spin: str, monotonic: Callable[[], float],
     ) -> None:
         self._operations = operations
+        self._requests = RequestServer(more.handlers, operations, monotonic)
         self._request = request
         self._entry: mount_table.MountEntry | None = None
         polls = spin == "on" or (spin == "auto" and spin_is_worth_it())
@@ -184,10 +188,12 @@ class Session:
 
     async def serve(self) -> None:
         """Answer requests until the mount is gone."""
-        await pyfuse3.main(max_tasks=TASKS_MAX)
+        await self._requests.serve(partial(pyfuse3.main, max_tasks=TASKS_MAX))
 
     def tune(self) -> None:
         """After the first answer: read ahead as far as one request reaches."""
+        if not self._requests.pass_by():
+            _log.warning("pyfuse3 was loaded too early: holes, fallocate and O_TMPFILE do not work")
         if self._entry is None or not self._request.privileged:
             return
         try:

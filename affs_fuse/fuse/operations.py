@@ -136,6 +136,13 @@ class Operations(pyfuse3.Operations):
         self._failures += 1
         _log.error("%s failed in a way that should not happen", name, exc_info=error)
 
+    def note_answer(self, name: str, started: float, number: int) -> None:
+        """Of a request that was answered beside pyfuse3. started: of the monotonic clock; number:
+        its errno, or 0."""
+        if number:
+            self._refusals[number] = self._refusals.get(number, 0) + 1
+        self._latencies.note(name, self._monotonic() - started)
+
     def statistics(self) -> OperationStatistics:
         return OperationStatistics(
             self._failures, len(self._counts), self._read_bytes, self._written_bytes,

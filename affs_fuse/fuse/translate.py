@@ -14,7 +14,9 @@ from affs_fuse.posix.views import DOOR_VIEW, LINKS
 from affs_fuse.volume.statistics import StatFs
 
 __all__ = [
+    "SECTORS_PER_BLOCK",
     "changes_of",
+    "credentials_from",
     "credentials_of",
     "entry_of",
     "errno_of",
@@ -23,7 +25,7 @@ __all__ = [
     "statvfs_of",
 ]
 
-_SECTORS_PER_BLOCK = BLOCK_SIZE // 512
+SECTORS_PER_BLOCK = BLOCK_SIZE // 512
 
 
 def entry_of(attributes: Attributes, timeout_s: float) -> EntryAttributes:
@@ -46,7 +48,7 @@ def entry_of(attributes: Attributes, timeout_s: float) -> EntryAttributes:
     entry.st_gid = inode.gid
     entry.st_rdev = inode.rdev
     entry.st_size = inode.size
-    entry.st_blocks = inode.blocks * _SECTORS_PER_BLOCK
+    entry.st_blocks = inode.blocks * SECTORS_PER_BLOCK
     entry.st_atime_ns = inode.atime_ns
     entry.st_mtime_ns = inode.mtime_ns
     entry.st_ctime_ns = inode.ctime_ns
@@ -79,9 +81,12 @@ def changes_of(attributes: EntryAttributes, fields: SetattrFields) -> Changes:
 
 
 def credentials_of(context: RequestContext) -> Credentials:
+    return credentials_from(context.uid, context.gid, context.pid, context.umask)
+
+
+def credentials_from(uid: int, gid: int, pid: int, umask: int) -> Credentials:
     """Who asks. Supplementary groups are looked up only if somebody needs them."""
-    pid = context.pid
-    return Credentials(context.uid, context.gid, partial(_groups_of, pid), context.umask, pid)
+    return Credentials(uid, gid, partial(_groups_of, pid), umask, pid)
 
 
 def _groups_of(pid: int) -> frozenset[int]:

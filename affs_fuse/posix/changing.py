@@ -28,7 +28,7 @@ from affs_fuse.posix.permissions import (
 from affs_fuse.posix.xattrs import Found
 from affs_fuse.volume.reserve import RoomKind
 
-__all__ = ["SIZE_MAX", "change", "find_capability", "write"]
+__all__ = ["SIZE_MAX", "change", "find_capability", "write", "write_at"]
 
 SIZE_MAX = OFFSET_END - 1
 """Bytes of the largest file."""
@@ -106,13 +106,20 @@ def write(context: Context, handle: Handle, offset: int, data: Buffer) -> int:
     length = len(data)
     if not length:
         return 0
+    end_told = offset + length
+    at = offset
+    if handle.append and _is_append(handle.object, offset, end_told):
+        at = inodes.load(context.tree, handle.number).size
+    write_at(context, handle, at, data)
+    handle.object.size_told = max(handle.object.size_told, end_told)
+    return length
+
+
+def write_at(context: Context, handle: Handle, offset: int, data: Buffer) -> None:
+    """The same for at least one byte, and at this offset whatever the handle's flags say."""
     number = handle.number
     inode = inodes.load(context.tree, number)
-    told = handle.object.size_told
-    end_told = offset + length
-    if handle.append and _is_append(handle.object, offset, end_told):
-        offset = inode.size
-    end = offset + length
+    end = offset + len(data)
     if end > SIZE_MAX:
         raise posix_error(errno.EFBIG, "a file has less than 2^63 bytes")
     mode = mode_after_write(inode, handle.credentials)
@@ -128,7 +135,6 @@ def write(context: Context, handle: Handle, offset: int, data: Buffer) -> int:
     if capability is not None:
         xattrs.drop(context, number, capability)
     handle.object.plain = True
-    handle.object.size_told = max(told, end_told)
     inodes.save(
         context.tree,
         number,
@@ -141,7 +147,6 @@ def write(context: Context, handle: Handle, offset: int, data: Buffer) -> int:
             change=inode.change + 1,
         ),
     )
-    return length
 
 
 def find_capability(context: Context, number: int) -> Found | None:

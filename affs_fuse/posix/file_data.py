@@ -46,12 +46,14 @@ from affs_fuse.volume.reserve import RoomKind
 from affs_fuse.volume.volume import Volume
 from affs_fuse.volume.working import WorkingState
 
-__all__ = ["FileData", "Truncation", "WritePlan"]
+__all__ = ["BlockCut", "FileData", "Truncation", "WritePlan"]
 
 SMALL_FILE_BYTES = 64 << 10
 MEDIUM_FILE_BYTES = 1 << 20
 TRUNCATE_ITEMS_MAX = 256
 """Extents that one operation takes away; the rest goes in later steps, so that no turn is long."""
+RANGES_MAX = 1024
+"""Extents that one look for data and holes passes."""
 LOADED_BYTES_MAX = 64 << 20
 """Enough for every read of 1 MiB that 64 tasks may have under way; beyond it the oldest go."""
 LAST_BLOCKS_BYTES_MAX = 1 << 20
@@ -89,6 +91,16 @@ class Truncation(NamedTuple):
     buffered: bytes | None = None
     tail: bool | None = None
     mark: bool | None = None
+
+
+class BlockCut(NamedTuple):
+    """Whole blocks [start, end), as offsets, that a file is to lose. end: perhaps nearer than was
+    asked for."""
+
+    number: int
+    start: int
+    end: int
+    edits: Edits
 
 
 class FileData:
@@ -247,6 +259,57 @@ class FileData:
         for address, blocks, birth in edits.apply(self._tree, number):
             self._volume.drop_blocks(address, blocks, birth, self._state)
         return edits.dropped_blocks
+
+    # ---- holes ----
+
+    def data_ranges(
+        self, number: int, inode: Inode, start: int, end: int
+    ) -> tuple[list[tuple[int, int]], int]:
+        """(ranges, searched): where whole blocks of [start, end) have data, in order, up to
+        `searched`: not further than the answer is short. Of a file with inline bytes alone it says
+        nothing. Errors: NodeMissing.
+        """
+        first, beyond = start >> BLOCK_SHIFT, (end + _MASK) >> BLOCK_SHIFT
+        found: list[tuple[int, int]] = []
+        if inode.blocks:
+            pieces = overlapping(self._tree, number, start, end, RANGES_MAX + 1)
+            if len(pieces) > RANGES_MAX:
+                beyond = pieces.pop().offset >> BLOCK_SHIFT
+            for piece in pieces:
+                found.append((piece.offset >> BLOCK_SHIFT, piece.span_end >> BLOCK_SHIFT))
+        buffer = self._buffers.get(number)
+        if buffer is not None:
+            at = first
+            for begin, clean_end in [*buffer.clean_ranges(first, beyond), (beyond, beyond)]:
+                if begin > at:
+                    found.append((at, begin))
+                at = clean_end
+            found.sort()
+        ranges = [(low << BLOCK_SHIFT, high << BLOCK_SHIFT) for low, high in found]
+        return ranges, beyond << BLOCK_SHIFT
+
+    def plan_cut(self, number: int, start: int, end: int) -> BlockCut:
+        """Look-ups of taking the blocks [start, end) out, or as many as one turn may. Changes
+        nothing. Errors: NodeMissing.
+        """
+        edits = Edits()
+        pieces = overlapping(self._tree, number, start, end, TRUNCATE_ITEMS_MAX + 1)
+        if len(pieces) > TRUNCATE_ITEMS_MAX:
+            end = pieces.pop().offset
+        for piece in pieces:
+            edits.cut(piece, start, end)
+        edits.touch(self._tree, number)
+        return BlockCut(number, start, end, edits)
+
+    def cut(self, plan: BlockCut) -> int:
+        """Apply a plan. How many blocks the extents lost."""
+        dropped = self._apply(plan.number, plan.edits)
+        buffer = self._buffers.get(plan.number)
+        if buffer is not None:
+            self._give_back(buffer.cut(plan.start, plan.end))
+            if not buffer.blocks:
+                del self._buffers[plan.number]
+        return dropped
 
     # ---- truncating ----
 

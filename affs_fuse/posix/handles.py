@@ -45,10 +45,13 @@ class OpenObject:
     size_told: the size that the kernel takes the file to have; a rollback changes the size behind
     its back, and appends then arrive at the old end. size_before: what it took it to be before the
     last correction, which may have crossed an append (-1: none). plain: known to have no
-    security.capability.
+    security.capability. mappers: handles that a shared mapping may write through. nameless: made
+    without a name (O_TMPFILE), and may still get one.
     """
 
-    __slots__ = ("handles", "plain", "size_before", "size_told", "writers")
+    __slots__ = (
+        "handles", "mappers", "nameless", "plain", "size_before", "size_told", "writers",
+    )  # fmt: skip
 
     def __init__(self, size: int) -> None:
         self.handles = 0
@@ -56,6 +59,8 @@ class OpenObject:
         self.size_told = size
         self.size_before = -1
         self.plain = False
+        self.mappers = 0
+        self.nameless = False
 
 
 class Handles:
@@ -77,6 +82,7 @@ class Handles:
         handle = Handle(number, opened, flags, credentials)
         opened.handles += 1
         opened.writers += handle.writable
+        opened.mappers += handle.writable and handle.readable
         made = self._next
         self._next = made + 1
         self._handles[made] = handle
@@ -96,6 +102,7 @@ class Handles:
         opened = closed.object
         opened.handles -= 1
         opened.writers -= closed.writable
+        opened.mappers -= closed.writable and closed.readable
         if opened.handles:
             return closed.number, False
         del self._objects[closed.number]

@@ -19,7 +19,9 @@ __all__ = ["find_link", "link", "rmdir", "unlink"]
 
 
 def link(context: Context, number: int, parent: int, name: bytes) -> Attributes:
-    """Errors: EEXIST, EMLINK, ENAMETOOLONG, ENOENT, ENOSPC, ENOTDIR, EPERM, ESTALE; NodeMissing;
+    """Another name, or the first one of a file that was made without.
+
+    Errors: EEXIST, EMLINK, ENAMETOOLONG, ENOENT, ENOSPC, ENOTDIR, EPERM, ESTALE; NodeMissing;
     volume.*.
     """
     names.check_new_name(name)
@@ -28,7 +30,9 @@ def link(context: Context, number: int, parent: int, name: bytes) -> Attributes:
     if stat.S_ISDIR(inode.mode):
         raise posix_error(errno.EPERM, "a directory has one name only")
     parent_inode = load_parent(context, parent, name)
-    if not inode.nlink:
+    opened = context.handles.of(number)
+    nameless = opened is not None and opened.nameless
+    if not inode.nlink and not nameless:
         raise posix_error(errno.ENOENT, "the object has no name any more")
     offset, entry = directory.locate(tree, key, parent, name)
     if entry is not None:
@@ -40,9 +44,13 @@ def link(context: Context, number: int, parent: int, name: bytes) -> Attributes:
     check_free(back)
     tree.touch(number, ITEM_PARENT, back)
     tree.touch(parent, ITEM_DENTRY, offset)
+    tree.touch(OBJECT_ORPHANS, ITEM_ORPHAN, number)
     context.volume.reserve_metadata(RoomKind.NORMAL)
 
     now = context.now_ns()
+    if opened is not None and nameless:
+        context.orphans.take_back(number)
+        opened.nameless = False
     kind = inodes.type_of(inode.mode)
     inode = inodes.changed(inode, now, links=1)
     inodes.save(tree, number, inode)

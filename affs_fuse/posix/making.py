@@ -12,8 +12,10 @@ from affs_fuse.core.codec import Inode, pack_name
 from affs_fuse.core.constants import (
     ITEM_DENTRY,
     ITEM_INODE,
+    ITEM_ORPHAN,
     ITEM_PARENT,
     ITEM_SYMLINK,
+    OBJECT_ORPHANS,
     OBJECT_ROOT,
     SYMLINK_MAX,
 )
@@ -25,7 +27,7 @@ from affs_fuse.posix.errors import posix_error
 from affs_fuse.posix.permissions import Credentials, initial_gid, initial_mode
 from affs_fuse.volume.reserve import RoomKind
 
-__all__ = ["check_free", "load_parent", "make"]
+__all__ = ["check_free", "load_parent", "make", "make_nameless"]
 
 NODE_TYPES = frozenset((stat.S_IFREG, stat.S_IFIFO, stat.S_IFSOCK, stat.S_IFCHR, stat.S_IFBLK))
 
@@ -84,21 +86,11 @@ def make(
     context.volume.reserve_metadata(RoomKind.NORMAL)
 
     now = context.now_ns()
-    mode = initial_mode(mode, parent_inode, credentials, bool(default))
-    access: Acl = ()
-    if default:
-        access, mode = acl.inherit(default, mode)
-    inode = inodes.new(
-        number,
-        mode,
-        credentials.uid,
-        initial_gid(parent_inode, credentials),
-        now,
-        context.entropy,
+    inode, access = _fresh(
+        context, number, mode, parent_inode, credentials, default, now,
         rdev=rdev if kind in (stat.S_IFCHR, stat.S_IFBLK) else 0,
-        parent=parent if is_directory else 0,
-        size=len(target),
-    )
+        parent=parent if is_directory else 0, size=len(target),
+    )  # fmt: skip
     inodes.save(tree, number, inode)
     link = name_hash(key, parent, name) << directory.ORDINAL_BITS
     tree.put(number, ITEM_PARENT, link, pack_name(parent, kind >> 12, name))
@@ -111,6 +103,49 @@ def make(
     inodes.save(tree, parent, inodes.changed(parent_inode, now, links=links, entries=1))
     context.state.object_count += 1
     return reported(number, inode, 0)
+
+
+def make_nameless(
+    context: Context, parent: int, mode: int, credentials: Credentials
+) -> Attributes:
+    """A regular file without a name (O_TMPFILE), as one made in the directory `parent` would be.
+
+    Errors: ENOENT, ENOTDIR, ESTALE; NodeMissing; volume.no_space, volume.read_only.
+    """
+    tree = context.tree
+    parent_inode = load_parent(context, parent, b"")
+    default = _default_acl(context, parent)
+    number = context.volume.new_object()
+    tree.touch(number, ITEM_INODE, 0)
+    tree.touch(OBJECT_ORPHANS, ITEM_ORPHAN, number)
+    context.volume.reserve_metadata(RoomKind.NORMAL)
+
+    now = context.now_ns()
+    inode, access = _fresh(context, number, mode, parent_inode, credentials, default, now)
+    inode = inode._replace(nlink=0)
+    inodes.save(tree, number, inode)
+    if default:
+        _put_acls(context, number, access, ())
+    context.orphans.add(number)
+    context.state.object_count += 1
+    return reported(number, inode, 0)
+
+
+def _fresh(
+    context: Context, number: int, mode: int, parent_inode: Inode, credentials: Credentials,
+    default: Acl, now_ns: int, *, rdev: int = 0, parent: int = 0, size: int = 0,
+) -> tuple[Inode, Acl]:  # fmt: skip
+    """The inode of a new object with what it has from its directory; its access ACL, if any."""
+    mode = initial_mode(mode, parent_inode, credentials, bool(default))
+    access: Acl = ()
+    if default:
+        access, mode = acl.inherit(default, mode)
+    gid = initial_gid(parent_inode, credentials)
+    inode = inodes.new(
+        number, mode, credentials.uid, gid, now_ns, context.entropy,
+        rdev=rdev, parent=parent, size=size,
+    )  # fmt: skip
+    return inode, access
 
 
 def _check_target(target: bytes) -> None:

@@ -22,15 +22,16 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from affs_fuse.core.codec import Inode
-from affs_fuse.core.constants import OBJECT_BITS, OBJECT_ROOT
+from affs_fuse.core.constants import BLOCK_SHIFT, OBJECT_BITS, OBJECT_ROOT
 from affs_fuse.core.tree import NodeMissing
 from affs_fuse.errors import AffsError
-from affs_fuse.posix import changing, inodes, linking, making, names, reading, xattrs
+from affs_fuse.posix import changing, holes, inodes, linking, making, names, reading, xattrs
 from affs_fuse.posix.access import allows
 from affs_fuse.posix.attributes import ATIME_POLICIES, Attributes, Changes, atime_due, reported
 from affs_fuse.posix.context import Context
 from affs_fuse.posix.errors import posix_error
 from affs_fuse.posix.handles import Handle, Handles
+from affs_fuse.posix.holes import Seek
 from affs_fuse.posix.permissions import READ, WRITE, Credentials
 from affs_fuse.posix.reading import READDIR_ENTRIES
 from affs_fuse.posix.renaming import RENAME_EXCHANGE, RENAME_NOREPLACE, rename
@@ -262,6 +263,20 @@ class Namespace:
         self._handles.get(handle).object.plain = True
         return handle, made
 
+    def create_nameless(
+        self, parent: int, mode: int, flags: int, credentials: Credentials
+    ) -> tuple[int, Attributes]:
+        """(handle, attributes) of a new regular file without a name, which `link` may give it.
+        Errors: as making.make_nameless; EROFS.
+        """
+        self._check_working(parent)
+        mode = stat.S_IFREG | mode & 0o7777
+        made = making.make_nameless(self._context, parent, mode, credentials)
+        handle = self._handles.open(made.number, flags, credentials)
+        opened = self._handles.get(handle).object
+        opened.plain = opened.nameless = True
+        return handle, made
+
     def _open_existing(
         self, parent: int, name: bytes, flags: int, credentials: Credentials
     ) -> tuple[int, Attributes]:
@@ -345,13 +360,66 @@ class Namespace:
 
         Errors: EBADF, EFBIG, ESTALE; volume.no_space, volume.read_only.
         """
-        opened = self._handles.get(handle)
-        if not opened.writable:
-            raise posix_error(errno.EBADF, "not open for writing")
+        opened = self._writing(handle)
         context = self._context
         if opened.number in self._diverted and self._former is not None:
             context = self._former
         return changing.write(context, opened, offset, data)
+
+    # ---- holes: a part of the work each, see holes.py ----
+
+    def seek_step(self, handle: int, offset: int, *, hole: bool) -> Seek:
+        """As holes.seek_step. Errors: EBADF, ENXIO (an offset beyond the data), ESTALE."""
+        number = self._handles.get(handle).number
+        if number >> OBJECT_BITS:
+            data, number, inode = self.views.data_of(number)
+        else:
+            data, inode = self._context.data, inodes.load(self._context.tree, number)
+        if not 0 <= offset < inode.size:
+            raise posix_error(errno.ENXIO, "beyond the end of the file")
+        found = holes.seek_step(data, number, inode, offset, hole=hole)
+        if not hole and found.found and found.offset >= inode.size:
+            raise posix_error(errno.ENXIO, "no data from here on")
+        return found
+
+    def size_of(self, handle: int) -> int:
+        """Of the file that a handle that can write is open on, in bytes. Errors: EBADF, ESTALE."""
+        return inodes.load(self._context.tree, self._writing(handle).number).size
+
+    def whole_blocks(self, handle: int, offset: int, end: int) -> tuple[int, int]:
+        """As holes.whole_blocks. Errors: EBADF, ESTALE."""
+        number = self._writing(handle).number
+        return holes.whole_blocks(inodes.load(self._context.tree, number), offset, end)
+
+    def punch_step(self, handle: int, start: int, end: int) -> int:
+        """As holes.punch_step. Errors: EBADF too."""
+        return holes.punch_step(self._context, self._writing(handle), start, end)
+
+    def zero(self, handle: int, start: int, end: int) -> None:
+        """As holes.zero. Errors: EBADF too."""
+        holes.zero(self._context, self._writing(handle), start, end)
+
+    def fill_step(self, handle: int, start: int, end: int) -> int:
+        """As holes.fill_step. Errors: EBADF too."""
+        return holes.fill_step(self._context, self._writing(handle), start, end)
+
+    def require_room(self, length: int) -> None:
+        """Errors: volume.no_space unless so many bytes more could be written now."""
+        blocks = max(0, length) >> BLOCK_SHIFT
+        self._volume.reserve_data(blocks)
+        self._volume.release_data(blocks)
+
+    def resize(self, handle: int, size: int) -> None:
+        """ftruncate by the handle's owner, which moves the times also to the same size."""
+        opened = self._writing(handle)
+        changes = Changes(size=size)
+        changing.change(self._context, opened.number, changes, opened.credentials, stamp=True)
+
+    def _writing(self, handle: int) -> Handle:
+        opened = self._handles.get(handle)
+        if not opened.writable:
+            raise posix_error(errno.EBADF, "not open for writing")
+        return opened
 
     def readdir(
         self, handle: int, cookie: int, count: int = READDIR_ENTRIES
@@ -386,6 +454,10 @@ class Namespace:
     def inodes_open_for_writing(self) -> list[int]:
         """Objects with a handle that may write, or through which a mapping may."""
         return self._handles.writable()
+
+    def is_mapped_perhaps(self, handle: int) -> bool:
+        """Whether the kernel may hold pages of the file that a mapping wrote. Errors: EBADF."""
+        return self._handles.get(handle).object.mappers > 0
 
     def handle_count(self, number: int) -> int:
         return self._handles.count(number)

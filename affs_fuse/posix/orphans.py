@@ -1,10 +1,10 @@
 """Objects without a name: kept while somebody uses them, then removed in bounded steps.
 
 semantics.md promise 6 and disk-layout.md, "Opening and falling back". An object whose last name
-goes gets an ORPHAN item in the same operation, so that a crash at any moment leaves it listed; the
-item goes with the inode. A file with names has an ORPHAN item while a truncation's rest is still
-to be removed (file_data.py). An object may go when no handle is open on it and the kernel has
-forgotten it.
+goes, or that is made without one, gets an ORPHAN item in the same operation, so that a crash at any
+moment leaves it listed; the item goes with the inode. A file with names has an ORPHAN item while a
+truncation's rest is still to be removed (file_data.py). An object may go when no handle is open on
+it and the kernel has forgotten it.
 """
 
 from affs_fuse.core.codec import Extent, Inode, Xattr
@@ -62,6 +62,14 @@ class Orphans:
         """Put the ORPHAN item, whose place was touched before."""
         self._tree.put(OBJECT_ORPHANS, ITEM_ORPHAN, number, b"")
         self.numbers.add(number)
+
+    def take_back(self, number: int) -> None:
+        """A file that never had a name gets one. The item, whose place was touched before, goes,
+        unless it also says that a truncation's rest is to be removed.
+        """
+        self.numbers.discard(number)
+        if self._data.tails is not None and number not in self._data.tails:
+            self._tree.delete(OBJECT_ORPHANS, ITEM_ORPHAN, number)
 
     def release(self, number: int) -> None:
         """Nobody uses the object any more: it goes with the next steps."""

@@ -208,11 +208,16 @@ class Views:
 
     def read(self, number: int, offset: int, size: int) -> bytes:
         """Errors: ESTALE; NodeMissing, DataMissing."""
+        data, found, inode = self.data_of(number)
+        return data.read(found, inode, offset, size)
+
+    def data_of(self, number: int) -> tuple[FileData, int, Inode]:
+        """(data, object, inode) of a file of a kept state. Errors: ESTALE; NodeMissing."""
         view = self._view(number)
         tree = self._tree(view)
         assert view.data is not None
         found = number & OBJECT_MASK
-        return view.data.read(found, inodes.load(tree, found), offset, size)
+        return view.data, found, inodes.load(tree, found)
 
     def get_xattr(self, number: int, name: bytes, credentials: Credentials) -> bytes:
         """Errors: as xattrs.get_value."""

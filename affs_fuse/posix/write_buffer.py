@@ -95,6 +95,13 @@ class WriteBuffer:
         self.blocks = self._count()
         return before - self.blocks
 
+    def cut(self, offset: int, end: int) -> int:
+        """Forget [offset, end), multiples of 4 KiB; how many blocks are not dirty any more."""
+        before = self.blocks
+        self._make_room(offset, end)
+        self.blocks = self._count()
+        return before - self.blocks
+
     def forget_below(self, offset: int) -> None:
         """Drop what lies before `offset`, a multiple of 4 KiB: it has a place now."""
         starts, pieces = self._starts, self._pieces
@@ -173,7 +180,7 @@ class WriteBuffer:
         return piece
 
     def _make_room(self, offset: int, end: int) -> None:
-        """Take [offset, end) out of the pieces; the blocks stay dirty, the caller fills the gap."""
+        """Take [offset, end) out of the pieces; `blocks` stays as it is."""
         starts, pieces = self._starts, self._pieces
         first = bisect_left(starts, offset)
         if first and starts[first - 1] + len(pieces[first - 1]) > offset:

@@ -23,6 +23,7 @@ from affs_fuse.runtime.describe import space_dict, state_dict, uuid_text
 from affs_fuse.runtime.differences import ObjectDiff, Paths, describe
 from affs_fuse.runtime.events import EventBus
 from affs_fuse.runtime.expectation import Basis
+from affs_fuse.runtime.file_space import FileSpace
 from affs_fuse.runtime.governor import request_times
 from affs_fuse.runtime.holds import Hold, Holds
 from affs_fuse.runtime.jobs import Jobs
@@ -137,6 +138,7 @@ class Engine:
         self._state_changes = StateChanges(
             volume, self._committer, events, kernel, self._jobs, self._verbs
         )
+        self.file_space = FileSpace(self.run, namespace, self._writeback, kernel)
         self._holds = Holds(volume, self._jobs.wake_reclaim)
         self._states = OpenedStates(volume, self._committer, self._jobs.wake_reclaim)
         self._queries = Queries(volume, self._loader, self._states)

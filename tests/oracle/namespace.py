@@ -56,12 +56,13 @@ class Node:
 
 
 class PlainNamespace:
-    """nodes: by number. open: how many handles each object has."""
+    """nodes: by number. open: how many handles each object has. linkable: made without a name."""
 
     def __init__(self, now: int) -> None:
         self.now = now
         self.nodes = {ROOT: Node(stat.S_IFDIR | 0o755, 0, 0, 2, now, now, now, now, parent=ROOT)}
         self.open: dict[int, int] = {}
+        self.linkable: set[int] = set()
 
     # ---- states ----
 
@@ -78,6 +79,7 @@ class PlainNamespace:
         for number in [number for number, node in self.nodes.items() if not node.nlink]:
             if not self.open.get(number):
                 del self.nodes[number]
+                self.linkable.discard(number)
 
     # ---- looking ----
 
@@ -134,15 +136,30 @@ class PlainNamespace:
         folder.entries[name] = number
         folder.mtime = folder.ctime = now
 
+    def make_nameless(
+        self, parent: int, mode: int, uid: int, gid: int, umask: int, number: int
+    ) -> None:
+        """O_TMPFILE: what the directory gives it, as if it had a name there; the directory's times
+        stay. The caller counts it as open before it reaps."""
+        folder = self.folder(parent)
+        times = folder.mtime, folder.ctime
+        name = b"a name for a moment"
+        self.make(parent, name, mode, uid, gid, umask, number)
+        del folder.entries[name]
+        folder.mtime, folder.ctime = times
+        self.nodes[number].nlink = 0
+        self.linkable.add(number)
+
     def link(self, number: int, parent: int, name: bytes) -> None:
         node = self.node(number)
         if node.is_directory:
             raise fail(errno.EPERM)
         folder = self.folder(parent)
-        if not folder.nlink or not node.nlink:
+        if not folder.nlink or not (node.nlink or number in self.linkable):
             raise fail(errno.ENOENT)
         if name in folder.entries:
             raise fail(errno.EEXIST)
+        self.linkable.discard(number)
         folder.entries[name] = number
         node.nlink += 1
         node.ctime = folder.mtime = folder.ctime = self.now

@@ -28,6 +28,7 @@ CLOCK_CALLS = {
     "os.urandom", "os.getrandom", "uuid.uuid1", "uuid.uuid4", "datetime.now", "datetime.utcnow",
     "datetime.today", "date.today", "datetime.datetime.now", "datetime.date.today",
 }
+COMPILED_MODULES = {"affs_fuse._core": "affs_fuse/core", "affs_fuse._requests": "affs_fuse/fuse"}
 ROOTS_THAT_ARE_NO_PACKAGES = {"ctl", "tools", "native"}
 ERROR_CODE = re.compile(r"^[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)+$")
 
@@ -200,13 +201,13 @@ def clock_in_one_place(source: Source) -> Iterator[Finding]:
             yield source.finding(node.lineno, f"{dotted(node.func)}(); {remedy}")
 
 
-def core_alone_calls_c(source: Source) -> Iterator[Finding]:
-    if source.under("affs_fuse/core"):
-        return
+def one_room_calls_c(source: Source) -> Iterator[Finding]:
     for line, module in imported_modules(source):
-        if module == "affs_fuse._core" or module.startswith("affs_fuse._core."):
+        name = ".".join(module.split(".")[:2])
+        room = COMPILED_MODULES.get(name)
+        if room is not None and not source.under(room):
             yield source.finding(
-                line, "import of the compiled module; use the functions of affs_fuse/core/"
+                line, f"import of the compiled module {name}; use the functions of {room}/"
             )
 
 
@@ -402,7 +403,7 @@ def commands_documented(sources: list[Source], root: Path) -> Iterator[Finding]:
 TEXT_RULES: list[Rule] = [lines_fit, file_fits]
 PYTHON_RULES: list[Rule] = [
     has_docstring, functions_fit, no_print, imports_on_top, no_global, no_silent_except,
-    environment_in_one_place, clock_in_one_place, core_alone_calls_c, packages_by_name,
+    environment_in_one_place, clock_in_one_place, one_room_calls_c, packages_by_name,
 ]
 C_RULES: list[Rule] = [opens_with_comment, c_functions_fit]
 
@@ -437,7 +438,8 @@ def read_tree(root: Path) -> list[Source]:
         )
         if hidden or path.suffix not in CODE_SUFFIXES | {".md"} or not path.is_file():
             continue
-        if relative.as_posix() != "affs_fuse/_core.c":
+        built = path.suffix == ".c" and relative.parts[:-1] == ("affs_fuse",)
+        if not built:
             sources.append(Source(relative.as_posix(), path.read_text()))
     return sources
 

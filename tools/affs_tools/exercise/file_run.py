@@ -12,12 +12,14 @@ import os
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from affs_tools.exercise.ground import Ground, drop_caches
+from affs_tools.exercise.ground import Ground, drop_caches, fallocate
 from affs_tools.exercise.steps import DifferenceError, Settings, Step, stamped
 
 __all__ = ["FileRun"]
 
 PAGE = 4096
+KEEP_SIZE, PUNCH_HOLE, ZERO_RANGE = 1, 2, 16
+"""Modes of fallocate(2)."""
 KEPT_MAX = 8
 """Checkpoints that the exercise keeps; older ones it deletes."""
 NOT_HERE = (errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.EXDEV)
@@ -166,13 +168,38 @@ class FileRun:
 
     def _do_allocate(self, step: Step) -> None:
         at, count = step["at"], min(step["count"], self._limit - step["at"])
-        try:
+        if not step.get("keep_size"):
             os.posix_fallocate(self._handles.both[0], at, count)
+            self._grow(at + count)
+        else:
+            self._fallocate(KEEP_SIZE, at, count)
+
+    def _do_punch(self, step: Step) -> None:
+        at, count = step["at"], step["count"]
+        if self._fallocate(PUNCH_HOLE | KEEP_SIZE, at, count):
+            self._zero(at, count)
+
+    def _do_zero(self, step: Step) -> None:
+        at, count = step["at"], min(step["count"], self._limit - step["at"])
+        if self._fallocate(ZERO_RANGE | (KEEP_SIZE if step["keep_size"] else 0), at, count):
+            self._zero(at, count)
+            if not step["keep_size"]:
+                self._grow(at + count)
+
+    def _fallocate(self, mode: int, at: int, count: int) -> bool:
+        """False where the filesystem has no such mode."""
+        try:
+            fallocate(self._handles.both[0], mode, at, count)
         except OSError as error:
             if error.errno not in NOT_HERE:
                 raise
-            return
-        self._grow(at + count)
+            return False
+        return True
+
+    def _zero(self, at: int, count: int) -> None:
+        """Within the size."""
+        count = max(0, min(count, len(self._content) - at))
+        self._content[at : at + count] = bytes(count)
 
     def _do_copy(self, step: Step) -> None:
         """Within the file, by copy_file_range where it can."""

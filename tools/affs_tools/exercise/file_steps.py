@@ -15,9 +15,9 @@ PAGE = 4096
 
 DATA_WEIGHTS = {
     "write": 30, "append": 6, "read": 20, "map_write": 14, "map_sync": 2, "map_drop": 4,
-    "private": 4, "truncate": 12, "allocate": 2, "copy": 6, "replace": 1, "reopen": 3,
-    "fsync": 2, "fdatasync": 1, "forget": 4, "drop_caches": 0.3, "direct_write": 4,
-    "direct_read": 3, "holes": 1, "verify": 6,
+    "private": 4, "truncate": 12, "allocate": 2, "punch": 5, "zero": 2, "copy": 6,
+    "replace": 1, "reopen": 3, "fsync": 2, "fdatasync": 1, "forget": 4, "drop_caches": 0.3,
+    "direct_write": 4, "direct_read": 3, "holes": 4, "verify": 6,
 }  # fmt: skip
 VERB_WEIGHTS = {
     "commit": 2, "checkpoint": 1.5, "publish": 1, "rollback": 2.5, "undo": 0.8, "view": 1,
@@ -40,7 +40,8 @@ def file_steps(settings: Settings) -> Iterator[Step]:
 
 def _drawn(name: str, number: int, chance: random.Random, size: int) -> Step:
     step: dict[str, Any] = {"do": name}
-    if name in ("write", "read", "map_write", "private", "allocate", "copy", "append"):
+    if name in ("write", "read", "map_write", "private", "allocate", "punch", "zero", "copy",
+                "append"):
         step |= {"at": _offset(chance, size), "count": _count(chance, size)}
     if name in ("direct_write", "direct_read"):
         step |= {"at": _offset(chance, size) & -PAGE, "count": chance.randint(1, 8) * PAGE}
@@ -50,6 +51,8 @@ def _drawn(name: str, number: int, chance: random.Random, size: int) -> Step:
         step["handle"] = chance.randrange(2)
     if name == "truncate":
         step["size"] = _offset(chance, size)
+    elif name in ("allocate", "zero"):
+        step["keep_size"] = chance.random() < 0.3
     elif name == "copy":
         step["to"] = _offset(chance, size)
     elif name in ("rollback", "view"):

@@ -19,7 +19,7 @@ from affs_fuse.errors import AffsError
 from affs_fuse.fuse import mount_table
 from affs_fuse.volume.mkfs import MkfsOptions, make_volume
 
-__all__ = ["Ground", "VolumeGround", "drop_caches", "end_with_parent"]
+__all__ = ["Ground", "VolumeGround", "drop_caches", "end_with_parent", "fallocate"]
 
 START_TIMEOUT_S = 30.0
 END_TIMEOUT_S = 60.0
@@ -157,6 +157,14 @@ def drop_caches() -> None:
     """Make the host forget its clean pages, names and inodes, where that is allowed."""
     with suppress(OSError):
         Path("/proc/sys/vm/drop_caches").write_text("3\n")
+
+
+def fallocate(descriptor: int, mode: int, offset: int, length: int) -> None:
+    """fallocate(2), which Python's os does not have. Errors: OSError."""
+    place, count = ctypes.c_long(offset), ctypes.c_long(length)
+    if _libc.fallocate(descriptor, mode, place, count):
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
 
 
 def end_with_parent() -> None:
