@@ -54,6 +54,7 @@ class VolumeMetrics:
         yield gauge("affs_uptime_seconds", "Since this daemon has the volume.", seconds)
         yield gauge("affs_read_only", "1 when nothing can be written.", int(volume.read_only))
         yield from self._ages()
+        yield from self._verification()
         yield from self._space()
         yield from self._commits()
         yield from self._memory()
@@ -76,6 +77,20 @@ class VolumeMetrics:
         if published_ns:
             age = max(0, now_ns - published_ns) / 1e9
             yield gauge("affs_last_publish_age_seconds", "Since the last publication.", age)
+
+    def _verification(self) -> Iterator[Family]:
+        """Of what `verify` has read back."""
+        found = self._engine.verification.verified.summary()
+        if found["oldest_ns"] is not None:
+            age = max(0, self._volume.clock.now_ns() - found["oldest_ns"]) / 1e9
+            yield gauge(
+                "affs_oldest_verification_age_seconds",
+                "Since the segment whose verification is the longest ago was verified.", age,
+            )
+        yield gauge(
+            "affs_unverified_segments", "Segments in use that were never verified.", found["never"]
+        )
+        yield gauge("affs_known_damage", "Damaged places that are known.", found["damage"])
 
     def _publish_time_ns(self) -> int:
         """0 when nothing is published. Searched for when the published state has moved."""

@@ -44,8 +44,8 @@ class FieldKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """path: the key, `.` between the keys of nested objects. wide: shown only when there is room,
-    or asked for."""
+    """path: the key, `.` between the keys of nested objects. wide: in a table shown only when
+    there is room, or asked for; in a document only when it is neither zero nor false."""
 
     path: str
     title: str

@@ -364,6 +364,8 @@ class People:
         for field in fields:
             found = render.lookup(value, field["path"])
             if field["kind"] != "flag":
+                if found in (None, ""):
+                    continue
                 parts.append(f"{field['title']} {render.text_of(found, field['kind'])}")
             elif found:
                 parts.append(field["title"])

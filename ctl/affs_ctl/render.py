@@ -169,14 +169,16 @@ def headline(template: str, value: Value, fields: Iterable[Field]) -> str:
 
 
 def document(value: Value, fields: Sequence[Field]) -> list[str]:
-    """A line for each field that has something to say; without fields, the value in full."""
+    """A line for each field that has something to say (of a wide one, more than 0 or false);
+    without fields, the value in full."""
     if not fields:
         return format_pretty(value).splitlines()
-    shown = [
-        (field["title"], text_of(found, field["kind"]))
-        for field in fields
-        if (found := lookup(value, field["path"])) not in (None, "", [])
-    ]
+    shown = []
+    for field in fields:
+        found = lookup(value, field["path"])
+        if found in (None, "", []) or (field.get("wide") and not found):
+            continue
+        shown.append((field["title"], text_of(found, field["kind"])))
     width = max((width_of(title) for title, _ in shown), default=0)
     lines = []
     for title, text in shown:

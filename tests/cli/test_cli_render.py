@@ -76,6 +76,12 @@ def test_a_document_shows_what_there_is() -> None:
     assert lines == ["A     1", "B.C   deep", "MANY  x", "      x"]
 
 
+def test_a_document_leaves_out_what_is_wide_and_nothing() -> None:
+    fields = [field(name, "count", wide=True) for name in ("a", "b", "c", "d")]
+    assert render.document({"a": 0, "b": 3, "c": False, "d": None}, fields) == ["B  3"]
+    assert render.document({"a": 0}, [field("a", "count")]) == ["A  0"]
+
+
 def test_a_document_without_fields_is_shown_in_full() -> None:
     assert render.document({"a": [1]}, []) == ["{", '  "a": [', "    1", "  ]", "}"]
 

@@ -42,6 +42,7 @@ def test_figures_follow_what_is_done(folder: Path) -> None:
             os.fsync(file.fileno())
         assert not (mounted.directory / "absent").exists()
         mounted.affsctl("publish")
+        mounted.affsctl("verify")
         after = scrape(offered)
         rows = mounted.affsctl("metrics", "affs_commits_total")
 
@@ -51,14 +52,19 @@ def test_figures_follow_what_is_done(folder: Path) -> None:
     assert grown("affs_written_bytes_total") == 100_000
     assert grown("affs_fuse_seconds_count operation=fsync") == 1
     assert grown("affs_fuse_seconds_count operation=create") == 1
-    assert grown("affs_commits_total") == 2
-    assert grown("affs_commit_stage_seconds_count stage=write") == 2
+    commits = grown("affs_commits_total")  # of fsync and publish, and what verify notes
+    assert commits >= 2
+    assert grown("affs_commit_stage_seconds_count stage=write") == commits
     assert grown("affs_command_seconds_count command=publish") == 1
     assert grown("affs_objects") == 1
     assert after["affs_up"] == 1
     assert after["affs_kept_states"] == 1
     assert "affs_last_publish_age_seconds" not in before
     assert 0 <= after["affs_last_publish_age_seconds"] < 60
+    assert "affs_oldest_verification_age_seconds" not in before
+    assert after["affs_oldest_verification_age_seconds"] < 180
+    assert before["affs_unverified_segments"] > after["affs_unverified_segments"] == 0
+    assert after["affs_known_damage"] == 0
     assert rows[0]["value"] >= 2
     assert not offered.exists()
 
