@@ -1,9 +1,8 @@
 """How much room text takes on a terminal: wide characters take two columns, combining ones none.
 
-Control characters are for `render.clean` to take out before.
+Control characters are for `render.clean` to take out before. The tables of characters are loaded
+when there is a character to look up: most answers are ASCII, and affsctl is to start at once.
 """
-
-from unicodedata import category, east_asian_width
 
 __all__ = ["cut", "pad", "width_of"]
 
@@ -21,6 +20,8 @@ def width_of(text: str) -> int:
 def _character_width(character: str) -> int:
     if character.isascii():
         return 1
+    from unicodedata import category, east_asian_width
+
     if category(character) in _NO_WIDTH:
         return 0
     return 2 if east_asian_width(character) in "WF" else 1
