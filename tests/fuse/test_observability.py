@@ -151,9 +151,10 @@ def test_a_cursor_goes_on_in_the_next_daemon(folder: Path) -> None:
         followed = mounted.affsctl("watch", "checkpoint", "publish", "--after", first, "-c", "2")
         kinds = [event["kind"] for event in followed["items"]]
         assert kinds == ["checkpoint", "publish"]
+        mounted.affsctl("checkpoint", "-l", "two")
         mounted.kill()
         mounted.start()
         mounted.affsctl("publish")
-        cursor = followed["items"][0]["cursor"]
+        cursor = followed["items"][1]["cursor"]
         followed = mounted.affsctl("watch", "publish", "--after", cursor, "-c", "2")
         assert [event["kind"] for event in followed["items"]] == ["lost", "publish"]
