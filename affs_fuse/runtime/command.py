@@ -7,7 +7,7 @@ name.
 """
 
 import dataclasses
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 from functools import cached_property
@@ -27,7 +27,7 @@ from affs_fuse.runtime.parameters import (
     parameters_of,
 )
 from affs_fuse.runtime.policy import Role
-from affs_fuse.runtime.ports import EnginePort, Plain
+from affs_fuse.runtime.ports import EnginePort, Plain, SettingKey
 from affs_fuse.runtime.results import Schema
 from affs_fuse.runtime.session import Session
 
@@ -115,19 +115,19 @@ class PersonalitiesPort(Protocol):
 
     def show(self, name: str | None) -> Plain: ...
 
-    async def install(self, source: str) -> Plain: ...
+    def installation(self, source: str) -> Mapping[SettingKey, Value]: ...
 
     def upgrade_plan(self, source: str) -> Plain: ...
 
-    async def upgrade(self, source: str) -> Plain: ...
+    def upgrade(self, source: str) -> Mapping[SettingKey, Value]: ...
 
     def remove_plan(self, name: str) -> Plain: ...
 
-    async def remove(self, name: str) -> Plain: ...
+    def removal(self, name: str) -> Mapping[SettingKey, Value]: ...
 
     def use_plan(self, name: str) -> Plain: ...
 
-    async def use(self, name: str) -> Plain: ...
+    def choice(self, name: str) -> Mapping[SettingKey, Value]: ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,12 +15,13 @@ from dataclasses import dataclass
 
 import trio
 
+from affs_fuse.auv import Value
 from affs_fuse.clock import Clock
 from affs_fuse.errors import AffsError, Category
 from affs_fuse.runtime.events import Event, EventBus
 from affs_fuse.runtime.hook import Hook, HookRules
 from affs_fuse.runtime.hook_process import HookOutcome, through_shell
-from affs_fuse.runtime.ports import Plain, SettingsPort
+from affs_fuse.runtime.ports import Plain, SettingKey, SettingsPort
 from affs_fuse.runtime.trace import traced
 from affs_fuse.volume.settings import SettingKind
 
@@ -31,6 +32,9 @@ _log = logging.getLogger("affs.hooks")
 RUNNING_MAX = 2
 QUEUE_MAX = 64
 HOOKS_MAX = 64
+
+Changes = Mapping[SettingKey, Value]
+"""Of settings, for the command to make, so that they can be undone."""
 
 Run = Callable[[Sequence[str], bytes, Mapping[str, str], float], Awaitable[HookOutcome]]
 """hook_process.run_process."""
@@ -131,8 +135,8 @@ class Hooks:
                 hint="ask root or the owner of the mount",
             )
 
-    async def add(self, hook: Hook) -> Plain:
-        """invalid: hook.invalid; exists: hook.exists; busy: hook.too_many."""
+    def addition(self, hook: Hook) -> Changes:
+        """What declares it. invalid: hook.invalid; exists: hook.exists; busy: hook.too_many."""
         hook.check()
         known = self._numbered()
         if any(one.name == hook.name for _, one in known):
@@ -145,8 +149,8 @@ class Hooks:
                 "hook.too_many", Category.BUSY, f"a volume has at most {HOOKS_MAX} hooks",
                 hint="remove one with unhook",
             )
-        await self._settings.put(SettingKind.HOOKS, None, hook.to_auv())
-        return self.describe(hook)
+        used = [number for number, _ in self._settings.items(SettingKind.HOOKS)]
+        return {(SettingKind.HOOKS, max(used, default=0) + 1): hook.to_auv()}
 
     def find(self, name: str) -> tuple[int, Hook]:
         """With its number. not_found: hook.not_found."""
@@ -160,12 +164,10 @@ class Hooks:
             details={"candidates": names},
         )
 
-    async def remove(self, name: str) -> Plain:
-        """The hook as it was. not_found: hook.not_found."""
-        number, hook = self.find(name)
-        await self._settings.delete(SettingKind.HOOKS, number)
-        self._tallies.pop(name, None)
-        return self.describe(hook)
+    def removal(self, name: str) -> Changes:
+        """What removes it. not_found: hook.not_found."""
+        number, _ = self.find(name)
+        return {(SettingKind.HOOKS, number): None}
 
     # ---- running ----
 

@@ -23,13 +23,16 @@ from affs_fuse.runtime.personality import (
     check_commands,
     read_manifest,
 )
-from affs_fuse.runtime.ports import Plain, SettingsPort
+from affs_fuse.runtime.ports import Plain, SettingKey, SettingsPort
 from affs_fuse.runtime.registry import Registry
 from affs_fuse.volume.settings import SettingKind
 
 __all__ = ["Personalities", "shipped_manifests"]
 
 _log = logging.getLogger("affs.runtime")
+
+Changes = Mapping[SettingKey, Value]
+"""Of settings, for the command to make, so that they can be undone."""
 
 PACKAGES_MAX = 32
 IN_USE = 0
@@ -197,8 +200,9 @@ class Personalities:
         if invocation.command.kind is not Kind.QUERY or invocation.command.endless:
             raise _problem(f"startup.lines: {line!r} is no query that ends")
 
-    async def install(self, source: str) -> Plain:
-        """As `read`; exists: personality.installed; busy: personality.too_many."""
+    def installation(self, source: str) -> Changes:
+        """What installs it. As `read`; exists: personality.installed; busy:
+        personality.too_many."""
         package, manifest = self.read(source)
         installed = self._installed()
         if package.name in installed:
@@ -212,9 +216,11 @@ class Personalities:
                 "personality.too_many", Category.BUSY, f"a volume has at most {PACKAGES_MAX}",
                 hint="remove one with remove-personality",
             )
-        value = {"name": package.name, "manifest": manifest}
-        await self._settings.put(SettingKind.PACKAGES, None, value)
-        return self.show(package.name)
+        used = [number for number, _ in self._settings.items(SettingKind.PACKAGES)]
+        return self._put(max(used, default=0) + 1, package.name, manifest)
+
+    def _put(self, number: int, name: str, manifest: str) -> Changes:
+        return {(SettingKind.PACKAGES, number): {"name": name, "manifest": manifest}}
 
     def upgrade_plan(self, source: str) -> Plain:
         """name, from, to. As `read`; not_found: personality.not_found; conflict:
@@ -233,13 +239,11 @@ class Personalities:
             "number": number,
         }  # fmt: skip
 
-    async def upgrade(self, source: str) -> Plain:
+    def upgrade(self, source: str) -> Changes:
         """As `upgrade_plan`."""
         plan = self.upgrade_plan(source)
         package, manifest = self.read(source)
-        value = {"name": package.name, "manifest": manifest}
-        await self._settings.put(SettingKind.PACKAGES, plan["number"], value)
-        return plan
+        return self._put(plan["number"], package.name, manifest)
 
     def _installed_one(self, name: str) -> tuple[int, str]:
         installed = self._installed()
@@ -262,12 +266,11 @@ class Personalities:
             )
         return self.show(name)
 
-    async def remove(self, name: str) -> Plain:
+    def removal(self, name: str) -> Changes:
         """As `remove_plan`."""
-        plan = self.remove_plan(name)
+        self.remove_plan(name)
         number, _ = self._installed_one(name)
-        await self._settings.delete(SettingKind.PACKAGES, number)
-        return plan
+        return {(SettingKind.PACKAGES, number): None}
 
     def use_plan(self, name: str) -> Plain:
         """name, from; appears and disappears (lists of commands). As `find` and `read`."""
@@ -283,16 +286,14 @@ class Personalities:
             "disappears": sorted(before - after),
         }  # fmt: skip
 
-    async def use(self, name: str) -> Plain:
+    def choice(self, name: str) -> Changes:
         """As `use_plan`. One that is shipped is installed by it."""
-        plan = self.use_plan(name)
+        self.use_plan(name)
+        key = (SettingKind.PERSONALITY, IN_USE)
         if name == NO_PERSONALITY.name:
-            await self._settings.delete(SettingKind.PERSONALITY, IN_USE)
-            return plan
-        if name not in self._installed():
-            await self.install(name)
-        await self._settings.put(SettingKind.PERSONALITY, IN_USE, name)
-        return plan
+            return {key: None}
+        install = {} if name in self._installed() else self.installation(name)
+        return {**install, key: name}
 
 
 def _placeholders(command: Command[Any]) -> dict[str, Value]:

@@ -64,6 +64,9 @@ class HookedRuntime(FakeRuntime):
         )
         self.dispatcher._observation = Observation(SlowLog(Clock(), 0.0), hooks=self.hooks)
 
+    async def add(self, hook: Hook) -> None:
+        await self.engine.settings.change(self.hooks.addition(hook))
+
 
 def made(name: str = "x", on: tuple[str, ...] = ("publish",), **fields: Any) -> Hook:
     base = {"program": "/bin/true", "url": "", "timeout_s": 5, "user": "ann", **fields}
@@ -87,6 +90,8 @@ async def test_a_hook_is_declared_listed_and_removed() -> None:
     assert (await desk.ok("unhook copy"))["name"] == "copy"
     missing = await desk.error("unhook copy")
     assert (missing["code"], missing["details"]) == ("hook.not_found", {"candidates": ["alert"]})
+    await desk.ok("undo")
+    assert {one["name"] for one in await desk.ok("hooks")} == {"alert", "copy"}
 
 
 @pytest.mark.parametrize(
@@ -123,9 +128,9 @@ async def test_only_root_and_the_owner_declare() -> None:
 async def test_their_number_is_bounded() -> None:
     runtime = HookedRuntime()
     for number in range(HOOKS_MAX):
-        await runtime.hooks.add(made(f"h{number}"))
+        await runtime.add(made(f"h{number}"))
     with pytest.raises(AffsError) as caught:
-        await runtime.hooks.add(made("one-more"))
+        await runtime.add(made("one-more"))
     assert caught.value.code == "hook.too_many"
 
 
@@ -203,8 +208,8 @@ def test_programs_that_may_not_be_trusted(tmp_path: Path) -> None:
 
 async def test_a_hook_gets_its_event_and_nothing_of_it_in_the_command() -> None:
     runtime = HookedRuntime()
-    await runtime.hooks.add(made("copy", ("publish",)))
-    await runtime.hooks.add(made("post", ("publish",), program="", url="http://127.0.0.1:1/x"))
+    await runtime.add(made("copy", ("publish",)))
+    await runtime.add(made("post", ("publish",), program="", url="http://127.0.0.1:1/x"))
     async with trio.open_nursery() as nursery:
         nursery.start_soon(runtime.hooks.serve)
         await wait_all_tasks_blocked()
@@ -224,7 +229,7 @@ async def test_a_hook_gets_its_event_and_nothing_of_it_in_the_command() -> None:
 
 async def test_few_at_once_and_a_bounded_queue(caplog: pytest.LogCaptureFixture) -> None:
     runtime = HookedRuntime()
-    await runtime.hooks.add(made("slow", ("commit",), program="", url="http://a/"))
+    await runtime.add(made("slow", ("commit",), program="", url="http://a/"))
     runtime.runs.gate = trio.Event()
     heard = runtime.events.subscribe(["hook"])
     async with trio.open_nursery() as nursery:
@@ -248,7 +253,7 @@ async def test_a_foreign_volume_runs_nothing_and_is_told_of_once(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     runtime = HookedRuntime(HookRules("listed", owner_uid=1000))
-    await runtime.hooks.add(made("evil", ("commit",), program="/bin/sh"))
+    await runtime.add(made("evil", ("commit",), program="/bin/sh"))
     await runtime.engine.settings.put(SettingKind.HOOKS, None, {"name": "broken"})
     async with trio.open_nursery() as nursery:
         nursery.start_soon(runtime.hooks.serve)
@@ -276,7 +281,7 @@ async def test_a_failure_is_told_with_its_output(
 ) -> None:
     runtime = HookedRuntime()
     runtime.runs.outcome = outcome
-    await runtime.hooks.add(made("bad", ("publish",)))
+    await runtime.add(made("bad", ("publish",)))
     heard = runtime.events.subscribe(["hook"])
     async with trio.open_nursery() as nursery:
         nursery.start_soon(runtime.hooks.serve)

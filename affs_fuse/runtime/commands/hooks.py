@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from affs_fuse.auv import Value
 from affs_fuse.errors import AffsError, Category
 from affs_fuse.runtime.command import Command, Context, Danger, Example, Kind, NoOptions, Plan
+from affs_fuse.runtime.effects import change_settings
 from affs_fuse.runtime.hook import HOOKED_KINDS, TIMEOUT_DEFAULT_S, TIMEOUT_MAX_S, Hook
 from affs_fuse.runtime.hooks import Hooks
 from affs_fuse.runtime.parameters import Choice, Integer, Text, argument, option
@@ -59,15 +60,19 @@ async def _list(context: Context, options: NoOptions) -> Value:
 async def _add(context: Context, options: AddOptions) -> Value:
     hooks = _hooks(context)
     hooks.demand_owner(context.session.identity.uid)
-    return await hooks.add(
-        Hook(options.name, options.on, options.run, options.post, options.seconds, context.author)
+    hook = Hook(
+        options.name, options.on, options.run, options.post, options.seconds, context.author
     )
+    await change_settings(context.engine, context.effects, hooks.addition(hook))
+    return hooks.describe(hook)
 
 
 async def _remove(context: Context, options: RemoveOptions) -> Value:
     hooks = _hooks(context)
     hooks.demand_owner(context.session.identity.uid)
-    return await hooks.remove(options.name)
+    _, hook = hooks.find(options.name)
+    await change_settings(context.engine, context.effects, hooks.removal(options.name))
+    return hooks.describe(hook)
 
 
 async def _plan(context: Context, options: RemoveOptions) -> Plan:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from affs_fuse.auv import Value
 from affs_fuse.runtime.command import Command, Context, Danger, Example, Kind, NoOptions, Plan
+from affs_fuse.runtime.effects import change_settings
 from affs_fuse.runtime.parameters import Text, argument
 from affs_fuse.runtime.personality import MANIFEST_BYTES_MAX
 from affs_fuse.runtime.policy import Role
@@ -53,11 +54,17 @@ async def _show(context: Context, options: OneOptions) -> Value:
 
 
 async def _install(context: Context, options: SourceOptions) -> Value:
-    return await context.personalities.install(options.source)
+    changes = context.personalities.installation(options.source)
+    await change_settings(context.engine, context.effects, changes)
+    (value,) = changes.values()
+    return context.personalities.show(value["name"])
 
 
 async def _upgrade(context: Context, options: SourceOptions) -> Value:
-    return await context.personalities.upgrade(options.source)
+    plan = context.personalities.upgrade_plan(options.source)
+    changes = context.personalities.upgrade(options.source)
+    await change_settings(context.engine, context.effects, changes)
+    return plan
 
 
 async def _upgrade_plan(context: Context, options: SourceOptions) -> Plan:
@@ -66,7 +73,10 @@ async def _upgrade_plan(context: Context, options: SourceOptions) -> Plan:
 
 
 async def _remove(context: Context, options: NameOptions) -> Value:
-    return await context.personalities.remove(options.name)
+    plan = context.personalities.remove_plan(options.name)
+    changes = context.personalities.removal(options.name)
+    await change_settings(context.engine, context.effects, changes)
+    return plan
 
 
 async def _remove_plan(context: Context, options: NameOptions) -> Plan:
@@ -75,7 +85,10 @@ async def _remove_plan(context: Context, options: NameOptions) -> Plan:
 
 
 async def _use(context: Context, options: NameOptions) -> Value:
-    return await context.personalities.use(options.name)
+    plan = context.personalities.use_plan(options.name)
+    changes = context.personalities.choice(options.name)
+    await change_settings(context.engine, context.effects, changes)
+    return plan
 
 
 async def _use_plan(context: Context, options: NameOptions) -> Plan:
