@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from affs_tools.bench.clients import measure_clients
 from affs_tools.bench.figures import Figure, markdown, plain_text
 from affs_tools.bench.large import measure_large
 from affs_tools.bench.requests import measure_requests
@@ -44,12 +45,18 @@ def large(setting: Setting) -> list[Figure]:
     return measure_large(setting.scratch, setting.memory, 50_000 if setting.quick else 1_000_000)
 
 
+def clients(setting: Setting) -> list[Figure]:
+    count, seconds = (50, 2.0) if setting.quick else (200, 20.0)
+    return measure_clients(setting.scratch, setting.disk, count, seconds)
+
+
 def sums(_: Setting) -> list[Figure]:
     return measure_sums()
 
 
 SECTIONS: dict[str, Callable[[Setting], list[Figure]]] = {
-    "requests": requests, "streams": streams, "large": large, "sums": sums,
+    "requests": requests, "streams": streams, "large": large, "clients": clients,
+    "sums": sums,
 }
 
 
