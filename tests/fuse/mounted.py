@@ -220,3 +220,12 @@ class Mounted:
         self._close_receiver()
         while mount_table.mount_entry_of(str(self.directory)) is not None:
             mount_table.unmount(str(self.directory), mount_table.MNT_DETACH)
+
+
+def fsck(volume: Path) -> None:
+    """That fsck.affs finds nothing, data included."""
+    done = subprocess.run(
+        [sys.executable, "-m", "affs_tools.fsck", "--data", str(volume)],
+        env=ENVIRONMENT, capture_output=True, text=True, check=False, timeout=60,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr

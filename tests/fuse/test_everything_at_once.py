@@ -11,8 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
-from mounted import ENVIRONMENT, Mounted
-from test_kill_nine import fsck
+from mounted import ENVIRONMENT, Mounted, fsck
 
 from affs_fuse.errors import AffsError
 

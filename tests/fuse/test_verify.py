@@ -10,8 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from mounted import Mounted
-from test_kill_nine import fsck
+from mounted import Mounted, fsck
 
 from affs_fuse.core.constants import BLOCK_SIZE
 from affs_fuse.protocol import Event

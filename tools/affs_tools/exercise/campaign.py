@@ -21,9 +21,10 @@ from affs_fuse.errors import AffsError
 from affs_fuse.fuse import mount_table
 from affs_tools.exercise.file_run import FileRun
 from affs_tools.exercise.file_steps import file_steps
-from affs_tools.exercise.ground import Ground, VolumeGround, end_with_parent
+from affs_tools.exercise.ground import Ground, VolumeGround
 from affs_tools.exercise.steps import DifferenceError, Settings, Step, line, load, save
 from affs_tools.exercise.tree import TreeRun, tree_steps
+from affs_tools.parent import end_with_parent
 
 __all__ = ["Outcome", "attempt", "campaign", "remove", "shrink"]
 

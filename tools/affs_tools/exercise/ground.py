@@ -12,21 +12,39 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from affs_ctl.client import Client
 from affs_fuse.errors import AffsError
 from affs_fuse.fuse import mount_table
 from affs_fuse.volume.mkfs import MkfsOptions, make_volume
 
-__all__ = ["Ground", "VolumeGround", "drop_caches", "end_with_parent", "fallocate"]
+__all__ = ["Ground", "Process", "VolumeGround", "drop_caches", "fallocate"]
 
 START_TIMEOUT_S = 30.0
 END_TIMEOUT_S = 60.0
-PR_SET_PDEATHSIG = 1
-SIGKILL = 9
 
 _libc = ctypes.CDLL(None, use_errno=True)
+
+
+class Process(Protocol):
+    """What a ground needs of subprocess.Popen."""
+
+    @property
+    def pid(self) -> int: ...
+
+    def poll(self) -> int | None: ...
+
+    def wait(self, timeout: float) -> int: ...
+
+    def kill(self) -> None: ...
+
+
+def _start_process(words: list[str]) -> Process:
+    return subprocess.Popen(
+        [sys.executable, "-m", "affs_fuse.daemon.main", *words],
+        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )
 
 
 class Ground:
@@ -62,20 +80,28 @@ class VolumeGround(Ground):
     """A volume in folder, mounted by a daemon of its own.
 
     folder: holds volume, mount point, log and socket; short, for the socket's sake.
-    on_start: is told the daemon's process id at each start.
+    options: of the next start. on_start: is told the daemon's process id at each start. launch:
+    starts mount.affs with the words it is given.
     """
 
     verbs = True
 
-    def __init__(self, folder: Path, options: str = "", size_bytes: int = 1 << 30) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        options: str = "",
+        size_bytes: int = 1 << 30,
+        launch: Callable[[list[str]], Process] | None = None,
+    ) -> None:
         super().__init__(folder / "m")
         self.folder = folder
         self.volume = folder / "v.affs"
         self._log = folder / "log"
         self._control = folder / "control"
-        self._options = options
+        self.options = options
         self._size_bytes = size_bytes
-        self._process: subprocess.Popen[bytes] | None = None
+        self._launch = launch or _start_process
+        self._process: Process | None = None
         self._client: Client | None = None
 
     def start(self) -> None:
@@ -84,11 +110,9 @@ class VolumeGround(Ground):
         if not self.volume.exists():
             make_volume(str(self.volume), MkfsOptions(size_bytes=self._size_bytes))
         words = [f"log={self._log}", f"control={self._control}"]
-        words += [self._options] if self._options else []
-        command = [sys.executable, "-m", "affs_fuse.daemon.main", "--foreground"]
-        command += [str(self.volume), str(self.directory), "-o", ",".join(words)]
-        self._process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        words += [self.options] if self.options else []
+        self._process = self._launch(
+            ["--foreground", str(self.volume), str(self.directory), "-o", ",".join(words)]
         )
         self.on_start(self._process.pid)
         deadline = time.monotonic() + START_TIMEOUT_S
@@ -119,7 +143,7 @@ class VolumeGround(Ground):
 
     def kill(self) -> None:
         """SIGKILL, and mount again."""
-        self._kill()
+        self.crash()
         self.start()
 
     def command(self, name: str, **arguments: Any) -> Any:
@@ -133,14 +157,15 @@ class VolumeGround(Ground):
         return "\n".join(bad)
 
     def close(self) -> None:
-        self._kill()
+        self.crash()
 
     def _disconnect(self) -> None:
         client, self._client = self._client, None
         if client is not None:
             client.close()
 
-    def _kill(self) -> None:
+    def crash(self) -> None:
+        """SIGKILL; what is left of the mount is taken away. Nothing to do for what is down."""
         self._disconnect()
         process, self._process = self._process, None
         if process is not None:
@@ -165,8 +190,3 @@ def fallocate(descriptor: int, mode: int, offset: int, length: int) -> None:
     if _libc.fallocate(descriptor, mode, place, count):
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number))
-
-
-def end_with_parent() -> None:
-    """This process is killed when its parent ends, so nothing outlives an interrupted run."""
-    _libc.prctl(PR_SET_PDEATHSIG, SIGKILL)

@@ -19,8 +19,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from affs_tools.exercise.ground import Ground, drop_caches, end_with_parent
+from affs_tools.exercise.ground import Ground, drop_caches
 from affs_tools.exercise.steps import DifferenceError, Settings, Step, stamped
+from affs_tools.parent import end_with_parent
 
 __all__ = ["TreeRun", "describe", "perform", "tree_steps"]
 

@@ -1,0 +1,168 @@
+"""The verbs that one person gives while others write, and what is known of the states they made.
+
+What was told is known; what was under way when the daemon died may have happened or not. Invariant:
+every verb is noted before it is given and after it was answered, with the moments.
+"""
+
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from affs_fuse.errors import AffsError
+from affs_tools.exercise.ground import VolumeGround
+from affs_tools.killsim.history import NEVER, allowed, explained
+from affs_tools.killsim.journal import Writers
+from affs_tools.killsim.model import Files, read_files
+
+__all__ = ["Director", "Kept", "ViolationError"]
+
+KEPT_MAX = 6
+PAUSE_S = 0.08
+
+
+class ViolationError(AssertionError):
+    """A promise was broken."""
+
+
+@dataclass(slots=True)
+class Kept:
+    """One kept state. files: of each directory, once they were seen; begun, done: of the verb.
+    told: it was acknowledged. deleting: its deletion was begun, gone: and acknowledged."""
+
+    label: str
+    begun: int
+    done: int = NEVER
+    id: str = ""
+    files: list[Files] | None = None
+    told: bool = False
+    published: bool = False
+    deleting: bool = False
+    gone: bool = False
+
+
+@dataclass(slots=True)
+class Director:
+    """published: the state that was last acknowledged as published; publishing: those of which
+    publishing was begun after it."""
+
+    ground: VolumeGround
+    directories: list[str]
+    chance: random.Random
+    kept: list[Kept] = field(default_factory=list)
+    published: Kept | None = None
+    publishing: list[Kept] = field(default_factory=list)
+    rollbacks: int = 0
+    counts: dict[str, int] = field(default_factory=dict)
+    _number: int = 0
+
+    # ---- giving verbs ----
+
+    def direct(self, writers: Writers, ended: Callable[[], bool]) -> None:
+        """Until the daemon has gone."""
+        while not ended():
+            time.sleep(self.chance.random() * PAUSE_S)
+            try:
+                self._one(writers)
+            except AffsError as error:
+                if error.category not in ("io", "deadline") and not ended():
+                    raise ViolationError(f"a verb was refused: {error.message}") from error
+                return
+            except OSError:
+                if not ended():
+                    raise
+                return
+
+    def _one(self, writers: Writers) -> None:
+        roll = self.chance.random()
+        alive = [state for state in self.kept if not state.deleting and state.told]
+        if roll < 0.2:
+            self._commit(writers)
+        elif roll < 0.45 or not alive:
+            self._checkpoint(writers)
+        elif roll < 0.6:
+            self._publish(writers, None)
+        elif roll < 0.65:
+            self._publish(writers, self.chance.choice(alive))
+        elif roll < 0.85:
+            self._rollback(writers, self.chance.choice(alive))
+        elif roll < 0.9:
+            self._command("verify", detach=True, full_speed=True)
+        if len(alive) > KEPT_MAX:
+            self._delete(self.chance.choice([one for one in alive if not one.published]))
+
+    def _command(self, name: str, **arguments: Any) -> Any:
+        answer = self.ground.command(name, **arguments)
+        self.counts[name] = self.counts.get(name, 0) + 1
+        return answer
+
+    def _commit(self, writers: Writers) -> None:
+        begun = time.monotonic_ns()
+        self._command("commit")
+        writers.history.acknowledge(begun)
+
+    def _checkpoint(self, writers: Writers) -> None:
+        state = self._new()
+        self.kept.append(state)
+        answer = self._command("checkpoint", label=state.label)
+        state.done, state.told, state.id = time.monotonic_ns(), True, answer["id"]
+        writers.history.acknowledge(state.begun)
+
+    def _publish(self, writers: Writers, old: Kept | None) -> None:
+        state = old if old is not None else self._new()
+        begun = time.monotonic_ns()
+        self.publishing.append(state)
+        if old is None:
+            self.kept.append(state)
+            answer = self._command("publish")
+            state.done, state.told, state.id = time.monotonic_ns(), True, answer["id"]
+        else:
+            self._command("publish", state=old.id)
+        for other in self.kept:
+            other.published = other is state
+        self.published, self.publishing = state, []
+        writers.history.acknowledge(begun)
+
+    def _new(self) -> Kept:
+        self._number += 1
+        return Kept(f"k{self._number}", time.monotonic_ns())
+
+    def _delete(self, state: Kept) -> None:
+        state.deleting = True
+        self._command("delete", state=state.id, yes=True)
+        state.gone = True
+
+    def _rollback(self, writers: Writers, state: Kept) -> None:
+        writers.pause()
+        self.look_at(state, writers)
+        assert state.files is not None
+        self.rollbacks += 1
+        steps = writers.begin_rollback(self.rollbacks, state.files)
+        self._command("rollback", state=state.id)
+        for step in steps:
+            step.done = time.monotonic_ns()
+        writers.history.acknowledge(time.monotonic_ns())
+        found = [read_files(self.ground.directory / name) for name in self.directories]
+        if found != state.files:
+            raise ViolationError(f"after a rollback to {state.label} something differs")
+        writers.go_on()
+
+    # ---- looking ----
+
+    def look_at(self, state: Kept, writers: Writers | None) -> None:
+        """That a kept state shows what it showed before; at the first look, what it may show."""
+        view = self.ground.directory / ".affs" / "checkpoints" / state.id
+        found = [read_files(view / name) for name in self.directories]
+        if state.files is not None:
+            if found != state.files:
+                raise ViolationError(f"the kept state {state.label} has changed")
+            return
+        assert writers is not None, "a state of an earlier round that nobody has looked at"
+        points = allowed(
+            writers.history, found, after=state.begun, before=state.done
+        )
+        if points is None:
+            why = explained(writers.history, found, state.begun, state.done)
+            raise ViolationError(f"the kept state {state.label} is no cut of what was done: {why}")
+        state.files = found
