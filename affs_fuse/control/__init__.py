@@ -2,6 +2,7 @@
 
 from affs_fuse.control.exposition import Exposition, parse_target
 from affs_fuse.control.metrics import control_metrics
+from affs_fuse.control.peer import SystemAccounts
 from affs_fuse.control.server import ControlLimits, ControlServer
 from affs_fuse.control.socket_file import SocketFile, remove_dead_views
 
@@ -10,6 +11,7 @@ __all__ = [
     "ControlServer",
     "Exposition",
     "SocketFile",
+    "SystemAccounts",
     "control_metrics",
     "parse_target",
     "remove_dead_views",

@@ -134,7 +134,7 @@ class Connection:
         finally:
             self._pending(self, 0)
             if self._session is not None:
-                self._dispatcher.sessions.close(self._session)
+                self._dispatcher.sessions.detach(self._session)
             with trio.CancelScope(shield=True):
                 await trio.aclose_forcefully(self._stream)
 
@@ -222,8 +222,8 @@ class Connection:
             await self._put(message.reply)
             return not message.fatal
         if isinstance(message, Hello):
-            await self._greet(message)
-        elif isinstance(message, Request):
+            return await self._greet(message)
+        if isinstance(message, Request):
             assert self._session is not None, "the protocol lets nothing pass before hello"
             reply = self._replies[message.id] = _RequestReply(message, self._put)
             running = self._dispatcher.admit(self._session, message)
@@ -236,14 +236,24 @@ class Connection:
             self._dispatcher.cancel(self._session, message.id)
         return True
 
-    async def _greet(self, hello: Hello) -> None:
+    async def _greet(self, hello: Hello) -> bool:
+        """False: it is not who it says, or the session is taken; the connection is at its end."""
         client = hello.client[:_CLIENT_NAME_CHARACTERS_MAX]
-        session = self._session = self._dispatcher.sessions.open(self._identity, client)
+        try:
+            session, resumed = self._dispatcher.sessions.greet(
+                self._identity, client, hello.session, hello.auth
+            )
+        except AffsError as error:
+            _log.warning("a hello was refused: %s", error.message, extra={"fields": self._fields()})
+            await self._refuse(error)
+            return False
+        self._session = session
         identity = session.identity
         await self._put(
             Welcome(
                 server=f"affs {__version__}",
                 session=session.id,
+                resumed=resumed,
                 volume=self._volume,
                 identity={"uid": identity.uid, "gid": identity.gid, "user": identity.user},
                 role=session.role.word,
@@ -253,6 +263,7 @@ class Connection:
                 },
             )
         )
+        return True
 
     async def _serve(self, running: Running, reply: _RequestReply) -> None:
         try:

@@ -6,6 +6,7 @@ The pid may belong to another process by now and decides nothing.
 
 import ctypes
 import errno
+import grp
 import os
 import pwd
 import socket
@@ -16,7 +17,7 @@ import trio
 
 from affs_fuse.runtime.policy import Identity
 
-__all__ = ["peer_identity", "user_name"]
+__all__ = ["SystemAccounts", "peer_identity", "user_name"]
 
 SO_PEERGROUPS = 59
 """asm-generic/socket.h; the socket module does not name it. (parisc and sparc number theirs
@@ -76,3 +77,28 @@ def user_name(uid: int) -> str:
         return pwd.getpwuid(uid).pw_name
     except (KeyError, OSError):
         return str(uid)
+
+
+class SystemAccounts:
+    """The accounts of the system (runtime.accounts.Accounts)."""
+
+    def user_id(self, name: str) -> int | None:
+        try:
+            return pwd.getpwnam(name).pw_uid
+        except (KeyError, OSError):
+            return None
+
+    def group_id(self, name: str) -> int | None:
+        try:
+            return grp.getgrnam(name).gr_gid
+        except (KeyError, OSError):
+            return None
+
+    def user_name(self, uid: int) -> str:
+        return user_name(uid)
+
+    def group_name(self, gid: int) -> str:
+        try:
+            return grp.getgrgid(gid).gr_name
+        except (KeyError, OSError):
+            return str(gid)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from affs_fuse.clock import SYSTEM_CLOCK, system_entropy
-from affs_fuse.control import ControlServer, Exposition, control_metrics
+from affs_fuse.control import ControlServer, Exposition, SystemAccounts, control_metrics
 from affs_fuse.daemon.config import Environment, MountConfig
 from affs_fuse.daemon.host_config import config_files, read_host_config
 from affs_fuse.errors import AffsError, Category
@@ -18,6 +18,7 @@ from affs_fuse.fuse.mount import MountRequest, Session
 from affs_fuse.fuse.mount_table import MS_RDONLY
 from affs_fuse.fuse.operations import CACHE_TIMEOUT_S, Operations
 from affs_fuse.posix.namespace import DoorOwner, Namespace
+from affs_fuse.runtime.authentication import Authentication, PeerCredentials, Tokens
 from affs_fuse.runtime.commands import COMMANDS
 from affs_fuse.runtime.describe import uuid_text
 from affs_fuse.runtime.dispatcher import Dispatcher
@@ -38,6 +39,7 @@ from affs_fuse.runtime.metrics import Metrics, gauge
 from affs_fuse.runtime.observation import Observation
 from affs_fuse.runtime.policy import Policy
 from affs_fuse.runtime.registry import Registry
+from affs_fuse.runtime.roles import RoleRules
 from affs_fuse.runtime.session import Sessions
 from affs_fuse.runtime.slow import SlowLog
 from affs_fuse.runtime.viewing import VIEW_TIMEOUT_S, show_state
@@ -106,7 +108,7 @@ def build_parts(
         spin=config.spin,
         monotonic=SYSTEM_CLOCK.monotonic,
     )
-    sessions = Sessions(Policy(environment.user_id), SYSTEM_CLOCK, system_entropy)
+    sessions = _sessions(engine, environment)
     dispatcher = Dispatcher(
         engine=engine,
         registry=Registry(COMMANDS),
@@ -115,6 +117,7 @@ def build_parts(
         clock=SYSTEM_CLOCK,
         entropy=system_entropy,
         observation=observation,
+        accounts=SystemAccounts(),
     )
     about = {"uuid": uuid, "label": volume.label, "mountpoint": config.directory}
     control = ControlServer(dispatcher, about)
@@ -129,6 +132,12 @@ def build_parts(
         observation.metrics.register(source)
     exposition = _exposition(config, uuid, observation.metrics)
     return Parts(volume, engine, session, control, exposition, hooks)
+
+
+def _sessions(engine: Engine, environment: Environment) -> Sessions:
+    policy = Policy(environment.user_id, RoleRules(engine.settings))
+    providers = PeerCredentials(), Tokens(engine.settings, SYSTEM_CLOCK)
+    return Sessions(policy, SYSTEM_CLOCK, system_entropy, Authentication(providers))
 
 
 def _hooks(

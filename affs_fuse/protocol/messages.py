@@ -77,8 +77,9 @@ class Hello:
 class Welcome:
     """The server's answer to hello. protocol: the version both now speak.
 
-    volume: {uuid, label, mountpoint ...}. identity: {uid, gid, user} from the peer's credentials.
-    role: observer, operator or admin. limits: {frame_bytes, requests ...}.
+    resumed: the session is the one that hello asked for. volume: {uuid, label, mountpoint ...}.
+    identity: {uid, gid, user} as a provider found it. role: observer, operator or admin. limits:
+    {frame_bytes, requests ...}.
     """
 
     server: str
@@ -88,6 +89,7 @@ class Welcome:
     identity: dict[str, Value] = field(default_factory=dict)
     role: str = ""
     limits: dict[str, Value] = field(default_factory=dict)
+    resumed: bool = False
 
     def to_auv(self) -> dict[str, Value]:
         return {
@@ -96,6 +98,7 @@ class Welcome:
                 "server": self.server,
                 "volume": self.volume,
                 "session": self.session,
+                "resumed": self.resumed,
                 "identity": self.identity,
                 "role": self.role,
                 "limits": self.limits,
@@ -308,6 +311,7 @@ def _welcome(outer: "_Fields") -> Welcome:
         identity=reader.object("identity", None) or {},
         role=reader.text("role", ""),
         limits=reader.object("limits", None) or {},
+        resumed=reader.has("resumed") and reader.value("resumed") is True,
     )
 
 

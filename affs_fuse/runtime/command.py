@@ -14,7 +14,8 @@ from functools import cached_property
 from typing import Any, Generic, Protocol, TypeVar
 
 from affs_fuse.auv import Value
-from affs_fuse.clock import Clock
+from affs_fuse.clock import Clock, Entropy
+from affs_fuse.runtime.accounts import Accounts
 from affs_fuse.runtime.effects import Effects
 from affs_fuse.runtime.events import EventBus
 from affs_fuse.runtime.expectation import Basis
@@ -23,13 +24,14 @@ from affs_fuse.runtime.parameters import (
     Flag,
     Parameter,
     ParameterType,
+    absolute_path,
     option,
     parameters_of,
 )
 from affs_fuse.runtime.policy import Role
 from affs_fuse.runtime.ports import EnginePort, Plain, SettingKey
 from affs_fuse.runtime.results import Schema
-from affs_fuse.runtime.session import Session
+from affs_fuse.runtime.session import Session, Sessions
 
 __all__ = [
     "RESERVED_OPTIONS",
@@ -135,7 +137,8 @@ class Context:
     """What a command has at hand. runtime_status: counters of sessions, requests and events, for
     `status`. expect: basis of the plan that was confirmed; the engine compares it in the turn of
     the change. observation: figures of the daemon itself. effects: where a command that changes
-    something notes what it changed."""
+    something notes what it changed. role: what the session may for this invocation. directory: what
+    relative paths begin at. sessions, accounts, entropy: for commands about who is who."""
 
     engine: EnginePort
     events: EventBus
@@ -146,6 +149,11 @@ class Context:
     runtime_status: Callable[[], Plain]
     observation: Observation
     personalities: PersonalitiesPort
+    role: Role
+    directory: str
+    sessions: Sessions
+    accounts: Accounts
+    entropy: Entropy
     expect: Basis = None
     effects: Effects = dataclasses.field(default_factory=Effects)
 
@@ -153,6 +161,10 @@ class Context:
     def author(self) -> str:
         """Who stands behind a state made now."""
         return self.session.identity.user
+
+    def path(self, text: str) -> str:
+        """A path of the volume as it is meant here: absolute, without `.` and `..`."""
+        return absolute_path(self.directory, text)
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from affs_fuse.auv import Value, encode_canonical
 from affs_fuse.clock import Clock, Entropy
 from affs_fuse.errors import AffsError, Category
 from affs_fuse.protocol import Answer, Failure, Request, RequestId
+from affs_fuse.runtime.accounts import Accounts, NoAccounts
 from affs_fuse.runtime.command import Context, Danger, Kind, Plan, Reply, Safety
 from affs_fuse.runtime.events import EventBus
 from affs_fuse.runtime.expectation import plan_stale
@@ -26,6 +27,7 @@ from affs_fuse.runtime.failures import as_affs_error
 from affs_fuse.runtime.grammar import Invocation, write_line
 from affs_fuse.runtime.idempotency import IdempotencyMemory
 from affs_fuse.runtime.observation import Observation
+from affs_fuse.runtime.parameters import PathText, absolute_path
 from affs_fuse.runtime.personalities import Personalities
 from affs_fuse.runtime.personality import Confirmation
 from affs_fuse.runtime.policy import Policy
@@ -42,6 +44,9 @@ _log = logging.getLogger("affs.runtime")
 
 TOKEN_DIGITS = 16
 """Of a confirmation token. It guards against mistakes, not against attackers: --yes needs none."""
+
+HISTORY_CHARACTERS_MAX = 1000
+"""Of a line in a session's history."""
 
 DEADLINE_MS_MAX = 7 * 24 * 3600 * 1000
 
@@ -72,6 +77,7 @@ class Dispatcher:
         clock: Clock,
         entropy: Entropy,
         observation: Observation | None = None,
+        accounts: Accounts | None = None,
     ) -> None:
         self._engine = engine
         self._registry = registry
@@ -81,6 +87,7 @@ class Dispatcher:
         self._entropy = entropy
         self._observation = observation or Observation.of_nothing(clock)
         self._personalities = Personalities(engine.settings, registry)
+        self._accounts = accounts or NoAccounts()
         self._memory = IdempotencyMemory()
         self._requests = Requests()
         self._running: dict[tuple[str, RequestId], Running] = {}
@@ -141,6 +148,11 @@ class Dispatcher:
         finally:
             del self._running[session.id, request.id]
         self._requests.end(running.command, seconds, failure.category if failure else None)
+        line = request.line if request.line is not None else str(request.command)
+        session.note(
+            line[:HISTORY_CHARACTERS_MAX], self._clock.now_ns(), seconds,
+            failure.code if failure else "",
+        )
         _log_request(session, running.command, seconds, failure, trace)
         if failure is not None:
             return Failure(request.id, failure.to_auv(trace))
@@ -177,7 +189,13 @@ class Dispatcher:
             invocation = self._registry.parse_arguments(request.command, request.args)
         command = invocation.command
         running.command, running.endless = command.name, command.endless
-        Policy.demand(command.role, session.role, command.name)
+        self._sessions.check(session)
+        directory = session.directory
+        if request.session is not None:
+            directory = _directory(request.session, directory)
+        paths = _paths(invocation, directory)
+        role = session.policy.role_for(session.identity, command.name, paths)
+        Policy.demand(command.role, role, command.name, session.identity.user)
         personality = self._personalities.in_use()
         personality.demand(command)
         if command.name in personality.defaults:
@@ -193,6 +211,11 @@ class Dispatcher:
             runtime_status=self.status,
             observation=self._observation,
             personalities=self._personalities,
+            role=role,
+            directory=directory,
+            sessions=self._sessions,
+            accounts=self._accounts,
+            entropy=self._entropy,
         )
         needed = personality.confirmation(command, invocation.danger)
         harmless = command.kind is Kind.QUERY or invocation.safety.dry_run
@@ -270,7 +293,7 @@ class Dispatcher:
             "line": invocation.line,
             "uid": identity.uid,
             "user": identity.user,
-            "role": context.session.role.word,
+            "role": context.role.word,
             "session": context.session.id,
             "trace": current_trace(),
             "ok": not error,
@@ -285,6 +308,28 @@ class Dispatcher:
                 _log.warning(
                     "the operation log took no entry: %s", problem, extra={"fields": entry}
                 )
+
+
+def _paths(invocation: Invocation, directory: str) -> list[str]:
+    """Those that the invocation names, absolute."""
+    found = []
+    for parameter in invocation.command.parameters:
+        value = invocation.arguments.get(parameter.name)
+        if isinstance(parameter.type, PathText) and value is not None:
+            for one in value if isinstance(value, list | tuple) else [value]:
+                found.append(absolute_path(directory, str(one)))
+    return found
+
+
+def _directory(context: Plain, directory: str) -> str:
+    """That of one request's own context. invalid: session.context."""
+    given = context.get("directory", directory)
+    if context.keys() - {"directory"} or not isinstance(given, str) or "\0" in given:
+        raise AffsError(
+            "session.context", Category.INVALID, "the context of this request cannot be read",
+            hint="it is an Object that may have `directory`, a String",
+        )
+    return absolute_path(directory, given)
 
 
 def _own_arguments(invocation: Invocation) -> dict[str, Value]:

@@ -14,7 +14,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from affs_fuse.auv import Value
+from affs_fuse.auv import Value, equal
+from affs_fuse.runtime.expectation import Basis, plan_stale
 from affs_fuse.runtime.ports import EnginePort, Plain, SettingKey
 
 __all__ = ["Effect", "Effects", "change_settings"]
@@ -47,12 +48,19 @@ class Effects:
 
 
 async def change_settings(
-    engine: EnginePort, effects: Effects, changes: Mapping[SettingKey, Value]
+    engine: EnginePort,
+    effects: Effects,
+    changes: Mapping[SettingKey, Value],
+    *,
+    expect: Basis = None,
 ) -> None:
     """Change settings of the volume so that `undo` brings back what they were. Errors: as
-    SettingsPort.change; also when somebody else changes them at the same time."""
+    SettingsPort.change; also when somebody else changes them at the same time. expect: basis of a
+    plan, a list of `[kind, number, value]`; conflict: plan.stale."""
     old = {key: engine.settings.get(*key) for key in changes}
     before = [[int(kind), number, value] for (kind, number), value in old.items()]
+    if expect is not None and not equal(expect, before):
+        raise plan_stale("change of settings")
     await engine.settings.change(changes, expect=old)
     after = [[int(kind), number, value] for (kind, number), value in changes.items()]
     effects.note({"settings": before}, {"settings": after})

@@ -466,6 +466,9 @@ class Engine:
                     given += 1
                     yield entry
 
+    async def check_directory(self, path: str, asker: Session) -> None:
+        await self.run(self._queries.check_directory, path, asker.identity)
+
     async def query(self, line: str, asker: Session, memory_bytes: int, emit: Emit) -> Plain:
         return await self._queries.run(line, _asker(asker, memory_bytes), emit)
 

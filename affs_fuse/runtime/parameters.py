@@ -6,6 +6,7 @@ completion and the reference pages know types by this interface alone.
 """
 
 import dataclasses
+import posixpath
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -29,11 +30,13 @@ __all__ = [
     "Moment",
     "Parameter",
     "ParameterType",
+    "PathText",
     "QueryText",
     "Span",
     "StateReference",
     "Text",
     "ValueProblem",
+    "absolute_path",
     "argument",
     "option",
     "parameters_of",
@@ -47,6 +50,14 @@ STATE_WORDS = ("published", "working", "@")
 
 SOURCE_STATES = "states"
 SOURCE_COMMANDS = "commands"
+
+
+PATH_BYTES_MAX = 4095
+
+
+def absolute_path(directory: str, text: str) -> str:
+    """The path that text means in a directory, `.` and `..` taken out by their words alone."""
+    return "/" + posixpath.normpath(posixpath.join("/", directory, text)).lstrip("/")
 
 
 class ValueProblem(Exception):
@@ -223,6 +234,20 @@ class Choice(ParameterType):
 
     def describe(self) -> dict[str, Value]:
         return {"type": self.name, "values": list(self.values)}
+
+
+@dataclass(frozen=True, slots=True)
+class PathText(ParameterType):
+    """A path of the volume, absolute or from the session's directory on. Rules about roles may be
+    for certain paths, so what a command does must lie below the paths it is given by this type."""
+
+    name: ClassVar[str] = "path"
+
+    def check(self, value: Value) -> Value:
+        text = Text(PATH_BYTES_MAX).check(value)
+        if not text:
+            raise ValueProblem("is empty", hint="`/` is the whole volume")
+        return text
 
 
 @dataclass(frozen=True, slots=True)

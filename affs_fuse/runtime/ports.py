@@ -20,13 +20,13 @@ renamed, what (list of "data", "meta", "xattr"), bytes (growth, negative when it
 ("file" | "directory" | "symlink" | "other").
 """
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Any, Protocol
 
 from affs_fuse.auv import Value
 from affs_fuse.runtime.expectation import Basis
 from affs_fuse.runtime.session import Session
-from affs_fuse.volume.settings import SettingKind
+from affs_fuse.runtime.settings_port import SettingKey, SettingsPort
 
 __all__ = ["Emit", "EnginePort", "Plain", "SettingKey", "SettingsPort"]
 
@@ -35,39 +35,6 @@ Plain = dict[str, Any]
 
 Emit = Callable[[Value], Awaitable[None]]
 """Takes one row; waits until there is room for the next."""
-
-SettingKey = tuple[SettingKind, int]
-"""Kind and number of a setting."""
-
-
-class SettingsPort(Protocol):
-    """Settings of the volume: small values that no rollback touches (DiskLayout.md, "System
-    tree"). Reading waits for nothing. A change is durable when its call returns, or had no effect.
-
-    corrupt: setting.damaged, where a value is read. Of changes: invalid: setting.value,
-    setting.too_long; busy: setting.too_many; volume.*, device.*."""
-
-    def get(self, kind: SettingKind, number: int) -> Value:
-        """The value, None where there is none."""
-
-    def items(self, kind: SettingKind) -> list[tuple[int, Value]]:
-        """Numbers and values of a kind, by rising number."""
-
-    async def put(self, kind: SettingKind, number: int | None, value: Value) -> int:
-        """Sets it; without a number, under the next one that is free. The number."""
-
-    async def delete(self, kind: SettingKind, number: int) -> bool:
-        """Whether there was one."""
-
-    async def change(
-        self,
-        changes: Mapping[SettingKey, Value],
-        *,
-        expect: Mapping[SettingKey, Value] | None = None,
-    ) -> None:
-        """All of them at once; the value None deletes. conflict: setting.changed, unless the
-        settings that expect names have its values in the turn of the change."""
-
 
 class EnginePort(Protocol):
     """The engine as seen by commands/. Every key below is there unless it is said to be
@@ -177,6 +144,10 @@ class EnginePort(Protocol):
         sound, None where none was), segments (in use), never (of them never found sound), damage
         (count), running (result dict with done, total, unit, note; or None), results (newest
         first), known (damage dicts)."""
+
+    async def check_directory(self, path: str, asker: Session) -> None:
+        """That path names a directory that the asker may enter. not_found: record.not_found;
+        denied: record.denied; invalid: session.directory."""
 
     async def query(self, line: str, asker: Session, memory_bytes: int, emit: Emit) -> Plain:
         """Gives each row of a query (docs/specs/QueryLanguage.md) to emit. rows, files (looked at),

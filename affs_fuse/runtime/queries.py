@@ -7,6 +7,7 @@ Invariants:
   directory .affs does.
 """
 
+import stat
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import asdict, dataclass
@@ -16,7 +17,8 @@ import trio
 from affs_fuse.auv import Value
 from affs_fuse.core.codec import Inode
 from affs_fuse.core.tree import Tree
-from affs_fuse.posix.permissions import Credentials
+from affs_fuse.errors import AffsError, Category
+from affs_fuse.posix.permissions import EXECUTE, Credentials
 from affs_fuse.posix.state_reader import StateReader
 from affs_fuse.query.execution import Execution
 from affs_fuse.query.memory import Allowance, Pool
@@ -60,6 +62,22 @@ class Queries:
         self._states = states
         self._pool = Pool()
         self._turn = trio.Lock()
+
+    def check_directory(self, path: str, identity: Identity) -> None:
+        """An operation on the working state. Errors: record.not_found, record.denied,
+        session.directory; NodeMissing."""
+        reader = StateReader(self._volume, self._volume.working.tree, credentials_of(identity))
+        entry = find_file(reader, path)
+        if not stat.S_ISDIR(entry.inode.mode):
+            raise AffsError(
+                "session.directory", Category.INVALID, f"{path} is no directory",
+                hint="`cd` goes to directories",
+            )
+        if not reader.may(entry.number, entry.inode, EXECUTE):
+            raise AffsError(
+                "session.directory", Category.INVALID, f"{path} is not open to you",
+                hint="it takes the right to search the directory",
+            )
 
     async def run(self, line: str, asker: Asker, emit: Emit) -> Plain:
         """Every row of a query goes to emit, which may wait. How it went: rows, files, refused,

@@ -28,6 +28,11 @@ class VolumeSettings:
         self._committer = committer
         self._events = events
         self._changing = trio.Lock()
+        self._changes = 0
+
+    @property
+    def version(self) -> object:
+        return self._changes, self._volume.durable_seq if self._volume.read_only else 0
 
     def get(self, kind: SettingKind, number: int) -> Value:
         return self._volume.settings.get(kind, number)
@@ -77,6 +82,7 @@ class VolumeSettings:
 
     def _apply(self, changes: Mapping[SettingKey, Value]) -> None:
         self._volume.begin_change()
+        self._changes += 1
         for key, value in changes.items():
             if value is None:
                 self._volume.settings.delete(*key)

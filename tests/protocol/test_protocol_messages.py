@@ -38,6 +38,7 @@ CLIENT_MESSAGES = [
 ]
 SERVER_MESSAGES = [
     Welcome("affs 0.1", "s-1", 1, {"uuid": "u"}, {"uid": 0}, "admin", {"frame_bytes": 1}),
+    Welcome("affs 0.1", "s-1", resumed=True),
     Answer(1, None),
     Answer("a", {"error": 1, "ok": [auv.Char("x")]}),
     Failure(1, {"code": "a.b"}),

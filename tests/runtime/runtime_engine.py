@@ -15,12 +15,14 @@ from runtime_fake import OWNER, Desk
 from affs_fuse.clock import Clock
 from affs_fuse.device.memory import MemoryDevice
 from affs_fuse.posix.namespace import Changes, Credentials, Namespace
+from affs_fuse.runtime.authentication import Authentication, PeerCredentials, Tokens
 from affs_fuse.runtime.commands import COMMANDS
 from affs_fuse.runtime.dispatcher import Dispatcher
 from affs_fuse.runtime.engine import Engine, EngineSettings
 from affs_fuse.runtime.events import EventBus
 from affs_fuse.runtime.policy import Identity, Policy
 from affs_fuse.runtime.registry import Registry
+from affs_fuse.runtime.roles import RoleRules
 from affs_fuse.runtime.session import Sessions
 from affs_fuse.volume.mkfs import MkfsOptions, format_device
 from affs_fuse.volume.opening import OpenOptions
@@ -74,7 +76,9 @@ class RealRuntime:
             self.volume, self.namespace, self.events, QuietKernel(), settings
         )
         self.registry = Registry(COMMANDS)
-        self.sessions = Sessions(Policy(owner_uid=1000), self.clock, self.entropy)
+        policy = Policy(1000, RoleRules(self.engine.settings))
+        providers = PeerCredentials(), Tokens(self.engine.settings, self.clock)
+        self.sessions = Sessions(policy, self.clock, self.entropy, Authentication(providers))
         self.dispatcher = Dispatcher(
             engine=self.engine,
             registry=self.registry,
@@ -100,6 +104,9 @@ class RealRuntime:
         await self.engine.run(self.namespace.setattr, made.number, Changes(size=0), ROOT)
         await self.engine.write(handle, 0, content)
         await self.engine.release(handle)
+
+    async def mkdir(self, name: str, mode: int) -> None:
+        await self.engine.run(self.namespace.mkdir, 1, name.encode(), mode, ROOT)
 
     async def remove(self, name: str) -> None:
         await self.engine.run_and_clean(self.namespace.unlink, 1, name.encode())

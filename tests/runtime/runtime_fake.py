@@ -13,6 +13,7 @@ from affs_fuse.auv import check
 from affs_fuse.clock import Clock
 from affs_fuse.errors import AffsError, Category
 from affs_fuse.protocol import Answer, Failure, Request
+from affs_fuse.runtime.authentication import Authentication, PeerCredentials, Tokens
 from affs_fuse.runtime.commands import COMMANDS
 from affs_fuse.runtime.dispatcher import Dispatcher
 from affs_fuse.runtime.events import EventBus
@@ -20,6 +21,7 @@ from affs_fuse.runtime.expectation import Basis, demand
 from affs_fuse.runtime.observation import Observation
 from affs_fuse.runtime.policy import Identity, Policy
 from affs_fuse.runtime.registry import Registry
+from affs_fuse.runtime.roles import RoleRules
 from affs_fuse.runtime.session import Session, Sessions
 
 EPOCH_NS = 1_700_000_000 * 10**9
@@ -55,6 +57,7 @@ class FakeEngine:
         self.aside: str | None = None
         self.holds: dict[str, dict[str, Any]] = {}
         self.deleted: list[dict[str, Any]] = []
+        self.directories = {"/", "/a", "/a/b"}
         self.settings = FakeSettings()
         self.calls: list[str] = []
         self.damage: list[dict[str, Any]] = []
@@ -361,6 +364,11 @@ class FakeEngine:
             "running": None, "results": [self._verified("done")], "known": self.damage,
         }
 
+    async def check_directory(self, path: str, asker: Session) -> None:
+        await trio.lowlevel.checkpoint()
+        if path not in self.directories:
+            raise AffsError("record.not_found", Category.NOT_FOUND, f"no {path}")
+
     async def hold(self, state: str, lease_s: int) -> dict[str, Any]:
         found = await self.resolve_state(state)
         published = [other["id"] for other in self.kept if other["published"]]
@@ -416,6 +424,7 @@ class FakeSettings:
 
     def __init__(self) -> None:
         self.kept: dict[tuple[int, int], Any] = {}
+        self.version = 0
 
     def get(self, kind: int, number: int) -> Any:
         return self.kept.get((kind, number))
@@ -445,6 +454,7 @@ class FakeSettings:
         for key, value in (expect or {}).items():
             if self.kept.get(key) != value:
                 raise AffsError("setting.changed", Category.CONFLICT, "it was changed since")
+        self.version += 1
         for key, value in changes.items():
             self.kept[key] = value
             if value is None:
@@ -482,7 +492,10 @@ class FakeRuntime:
         self.engine = FakeEngine()
         self.registry = Registry(COMMANDS)
         self.events = EventBus(clock, self.time.entropy)
-        self.sessions = Sessions(Policy(owner_uid=1000), clock, self.time.entropy)
+        policy = Policy(1000, RoleRules(self.engine.settings))
+        providers = PeerCredentials(), Tokens(self.engine.settings, clock)
+        entropy = self.time.entropy
+        self.sessions = Sessions(policy, clock, entropy, Authentication(providers))
         self.dispatcher = Dispatcher(
             engine=self.engine,
             registry=self.registry,

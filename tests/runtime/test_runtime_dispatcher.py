@@ -383,7 +383,7 @@ async def test_status_tells_of_the_runtime_too(desk: Desk) -> None:
     status = await desk.ok("status")
     assert status["label"] == "fake"
     runtime = status["runtime"]
-    assert runtime["sessions"] == {"open": 1, "opened": 1}
+    assert runtime["sessions"] == {"open": 1, "detached": 0, "opened": 1}
     assert runtime["requests"]["failed"] == {"invalid": 1}
     assert runtime["requests"]["commands"]["ping"]["count"] == 1
     assert runtime["requests"]["running"] == 1

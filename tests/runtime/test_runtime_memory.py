@@ -8,7 +8,7 @@ from runtime_fake import Ticking
 from affs_fuse.clock import Clock
 from affs_fuse.errors import AffsError, Category
 from affs_fuse.runtime.idempotency import IdempotencyMemory
-from affs_fuse.runtime.policy import Identity, Policy, Role
+from affs_fuse.runtime.policy import Identity, Policy, Role, Rule
 from affs_fuse.runtime.session import Sessions
 from affs_fuse.runtime.statistics import Requests
 
@@ -56,7 +56,7 @@ def test_requests_are_counted_by_command_and_time() -> None:
     ("uid", "role"), [(0, Role.ADMIN), (1000, Role.ADMIN), (7, Role.OPERATOR), (8, Role.OBSERVER)]
 )
 def test_roles(uid: int, role: Role) -> None:
-    policy = Policy(owner_uid=1000, table=lambda one: Role.OPERATOR if 50 in one.groups else None)
+    policy = Policy(owner_uid=1000, rules=lambda: [Rule(Role.OPERATOR, gid=50)])
     groups = frozenset({50}) if uid == 7 else frozenset()
     assert policy.role(Identity(uid=uid, gid=9, groups=groups)) is role
 
@@ -80,3 +80,20 @@ def test_sessions() -> None:
     sessions.close(first)
     assert sessions.list() == [second]
     assert (sessions.statistics().open, sessions.statistics().opened) == (1, 2)
+
+
+def test_sessions_without_a_connection_are_bounded() -> None:
+    time = Ticking()
+    sessions = Sessions(Policy(owner_uid=1), Clock(now_ns=time.now_ns), time.entropy)
+    opened = [sessions.open(Identity(7, 7), "a") for _ in range(40)]
+    other = sessions.open(Identity(8, 8), "b")
+    for session in [*opened, other]:
+        sessions.detach(session)
+        sessions.detach(session)
+    assert sessions.list() == [*opened[8:], other]
+    many = [sessions.open(Identity(100 + number // 30, 1), "c") for number in range(400)]
+    for session in many:
+        sessions.detach(session)
+    assert sessions.list() == many[-256:]
+    time.ticks += 3600 * 1000 + 1
+    assert sessions.list() == []

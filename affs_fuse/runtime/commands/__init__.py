@@ -31,10 +31,13 @@ from affs_fuse.runtime.commands.ping import PING
 from affs_fuse.runtime.commands.publish import PUBLISH
 from affs_fuse.runtime.commands.restore import RESTORE
 from affs_fuse.runtime.commands.retention import EXPIRE, RETENTION, SET_RETENTION
+from affs_fuse.runtime.commands.roles import GRANT, REVOKE, ROLES
 from affs_fuse.runtime.commands.rollback import ROLLBACK
+from affs_fuse.runtime.commands.session import CD, HISTORY, PWD, WHO
 from affs_fuse.runtime.commands.show import SHOW
 from affs_fuse.runtime.commands.slow import SLOW
 from affs_fuse.runtime.commands.status import STATUS
+from affs_fuse.runtime.commands.tokens import CREATE_TOKEN, REVOKE_TOKEN, TOKENS
 from affs_fuse.runtime.commands.undo import REDO, UNDO
 from affs_fuse.runtime.commands.unpin import UNPIN
 from affs_fuse.runtime.commands.verify import VERIFY
@@ -81,6 +84,16 @@ COMMANDS: tuple[Command[Any], ...] = (
     INSTALL,
     UPGRADE,
     REMOVE,
+    ROLES,
+    GRANT,
+    REVOKE,
+    TOKENS,
+    CREATE_TOKEN,
+    REVOKE_TOKEN,
+    CD,
+    PWD,
+    HISTORY,
+    WHO,
     PING,
     HELP,
     DESCRIBE,

@@ -5,8 +5,16 @@ from dataclasses import dataclass
 
 from affs_fuse.auv import Value
 from affs_fuse.runtime.command import Command, Context, Example, Kind
-from affs_fuse.runtime.parameters import Flag, Integer, StateReference, argument, option
+from affs_fuse.runtime.parameters import (
+    Flag,
+    Integer,
+    PathText,
+    StateReference,
+    argument,
+    option,
+)
 from affs_fuse.runtime.policy import Role
+from affs_fuse.runtime.ports import Plain
 from affs_fuse.runtime.results import Field, FieldKind, Schema, Shape
 
 __all__ = ["DIFF"]
@@ -20,6 +28,7 @@ class Options:
         StateReference(), "from; without it, the published state", default=None
     )
     b: str | None = argument(StateReference(), "to; without it, the working state", default=None)
+    path: str | None = option(PathText(), "only what lies below this path", short="-p")
     limit: int | None = option(Integer(minimum=1), "stop after so many changes", short="-l")
     exit_code: bool = option(Flag(), "let affsctl end with 4 when there are differences")
 
@@ -28,11 +37,14 @@ async def _run(context: Context, options: Options) -> Value:
     kinds: dict[str, int] = {"added": 0, "removed": 0, "changed": 0, "renamed": 0}
     growth = 0
     # One more than asked for tells whether there is more.
-    limit = None if options.limit is None else options.limit + 1
+    top = context.path(options.path) if options.path is not None else None
+    limit = None if options.limit is None or top is not None else options.limit + 1
     count = 0
     more = False
     async with aclosing(context.engine.diff(options.a, options.b, limit)) as changes:
         async for change in changes:
+            if top is not None and not _touches(change, top):
+                continue
             if count == options.limit:
                 more = True
                 break
@@ -44,6 +56,13 @@ async def _run(context: Context, options: Options) -> Value:
     if options.exit_code and count:
         summary["exit_status"] = DIFFERENT_EXIT_STATUS
     return summary
+
+
+def _touches(change: Plain, top: str) -> bool:
+    """Whether it is at the path or below it, before or after. Names that are not UTF-8 are compared
+    as they are shown."""
+    places = [change["path"], *([change["from"]] if "from" in change else [])]
+    return any(path == top or path.startswith(top.rstrip("/") + "/") for path in places)
 
 
 DIFF = Command(

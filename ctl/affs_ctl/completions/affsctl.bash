@@ -24,7 +24,7 @@ _affsctl() {
             --completion) names=$'bash\nzsh\nfish' ;;
             -c | --timeout) return ;;
             *)
-                names=$'status\ncommit\ncheckpoint\npublish\nrollback\nundo\nredo\ndiff\ncheckpoints\nshow\npin\nunpin\nhold\ndelete\nfind\nlist\nget\nexplain\nrestore\nretention\nset-retention\nexpire\nlog\ndf\nverify\nwatch\nmetrics\nprometheus\nslow\nhooks\nhook\nunhook\npersonalities\npersonality\nuse-personality\ninstall-personality\nupgrade-personality\nremove-personality\nping\nhelp\ndescribe\nshell'
+                names=$'status\ncommit\ncheckpoint\npublish\nrollback\nundo\nredo\ndiff\ncheckpoints\nshow\npin\nunpin\nhold\ndelete\nfind\nlist\nget\nexplain\nrestore\nretention\nset-retention\nexpire\nlog\ndf\nverify\nwatch\nmetrics\nprometheus\nslow\nhooks\nhook\nunhook\npersonalities\npersonality\nuse-personality\ninstall-personality\nupgrade-personality\nremove-personality\nroles\ngrant\nrevoke\ntokens\ncreate-token\nrevoke-token\ncd\npwd\nhistory\nwho\nping\nhelp\ndescribe\nshell'
                 [[ $word == -* ]] && names=$'--volume\n--json\n--jsonl\n--ajis\n--wire\n--timeout\n--file\n--stop-on-error\n--no-rc\n--quiet\n--no-color\n--no-pager\n--completion\n--version\n--help'
                 ;;
         esac
@@ -39,7 +39,7 @@ _affsctl() {
             rollback) names=$'--undo\n--discard\n--force\n--dry-run\n--yes\n--token' ;;
             undo) names=$'--operation\n--dry-run\n--yes\n--token' ;;
             redo) names=$'--dry-run\n--yes\n--token' ;;
-            diff) names=$'--limit\n--exit-code' ;;
+            diff) names=$'--path\n--limit\n--exit-code' ;;
             checkpoints) names=$'--all' ;;
             unpin) names=$'--dry-run\n--yes\n--token' ;;
             hold) names=$'--renew\n--release\n--lease' ;;
@@ -59,6 +59,11 @@ _affsctl() {
             use-personality) names=$'--dry-run\n--yes\n--token' ;;
             upgrade-personality) names=$'--dry-run\n--yes\n--token' ;;
             remove-personality) names=$'--dry-run\n--yes\n--token' ;;
+            grant) names=$'--commands\n--path\n--dry-run\n--yes\n--token' ;;
+            revoke) names=$'--dry-run\n--yes\n--token' ;;
+            create-token) names=$'--role\n--expires\n--note' ;;
+            revoke-token) names=$'--dry-run\n--yes\n--token' ;;
+            history) names=$'--failed\n--limit' ;;
             describe) names=$'--line' ;;
         esac
         if [[ -n $names ]]; then
