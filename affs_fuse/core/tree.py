@@ -15,6 +15,7 @@ Keys are (object, type, offset) in this order; payloads are bytes.
 
 import struct
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self, TypeAlias
 
@@ -137,7 +138,7 @@ class NodeCache:
     uuid, salt: 16 bytes each, which every node of the volume carries.
     """
 
-    __slots__ = ("_handle",)
+    __slots__ = ("_handle", "_keepers")
 
     def __init__(self, bytes_max: int, uuid: bytes, salt: bytes) -> None:
         if len(uuid) != 16 or len(salt) != 16:
@@ -146,6 +147,16 @@ class NodeCache:
         if not made:
             raise MemoryError("node cache")
         self._handle: CData = ffi.gc(made, lib.affs_cache_free)
+        self._keepers = 0
+
+    @contextmanager
+    def keeping(self) -> Iterator[None]:
+        """Inside, `trim` evicts nothing: for an operation that needs many nodes at once."""
+        self._keepers += 1
+        try:
+            yield
+        finally:
+            self._keepers -= 1
 
     def reserve(self, nodes: int) -> None:
         """Take memory now, so that changes which make up to `nodes` dirty nodes need no more.
@@ -162,7 +173,8 @@ class NodeCache:
 
     def trim(self) -> None:
         """Evict clean nodes, least recently used first, down to bytes_max."""
-        lib.affs_cache_trim(self._handle)
+        if not self._keepers:
+            lib.affs_cache_trim(self._handle)
 
     def drop_clean(self) -> None:
         """Evict all clean nodes."""

@@ -313,8 +313,11 @@ class FileData:
 
     # ---- truncating ----
 
-    def plan_truncate(self, number: int, inode: Inode, size: int) -> Truncation:
-        """All look-ups of a change of size. Changes nothing. Errors: NodeMissing."""
+    def plan_truncate(
+        self, number: int, inode: Inode, size: int, items_max: int = TRUNCATE_ITEMS_MAX
+    ) -> Truncation:
+        """All look-ups of a change of size, which takes away at most so many items. Changes
+        nothing. Errors: NodeMissing."""
         if not inode.blocks:
             return self._plan_truncate_small(number, inode, size)
         edits = Edits()
@@ -326,14 +329,14 @@ class FileData:
                 edits.touch(self._tree, number)
             return Truncation(number, size, edits)
         start = size & ~_MASK
-        pieces = overlapping(self._tree, number, start, OFFSET_END, TRUNCATE_ITEMS_MAX + 1)
-        for piece in pieces[:TRUNCATE_ITEMS_MAX]:
+        pieces = overlapping(self._tree, number, start, OFFSET_END, items_max + 1)
+        for piece in pieces[:items_max]:
             if piece.offset >= size:
                 edits.remove(piece)
             else:
                 edits.shorten(piece, size)
         edits.touch(self._tree, number)
-        tail = len(pieces) > TRUNCATE_ITEMS_MAX
+        tail = len(pieces) > items_max
         return Truncation(number, size, edits, tail=tail, mark=self._plan_mark(number, inode, tail))
 
     def _plan_mark(self, number: int, inode: Inode, tail: bool) -> bool | None:

@@ -27,7 +27,7 @@ from affs_fuse.posix.errors import posix_error
 from affs_fuse.posix.permissions import Credentials, initial_gid, initial_mode
 from affs_fuse.volume.reserve import RoomKind
 
-__all__ = ["check_free", "load_parent", "make", "make_nameless"]
+__all__ = ["check_free", "default_acl", "load_parent", "make", "make_nameless"]
 
 NODE_TYPES = frozenset((stat.S_IFREG, stat.S_IFIFO, stat.S_IFSOCK, stat.S_IFCHR, stat.S_IFBLK))
 
@@ -79,7 +79,7 @@ def make(
     is_directory = kind == stat.S_IFDIR
     if is_directory and parent_inode.nlink >= inodes.LINK_MAX:
         raise posix_error(errno.EMLINK)
-    default = () if kind == stat.S_IFLNK else _default_acl(context, parent)
+    default = () if kind == stat.S_IFLNK else default_acl(context, parent)
     number = context.volume.new_object()
     tree.touch(number, ITEM_INODE, 0)
     tree.touch(parent, ITEM_DENTRY, offset)
@@ -114,7 +114,7 @@ def make_nameless(
     """
     tree = context.tree
     parent_inode = load_parent(context, parent, b"")
-    default = _default_acl(context, parent)
+    default = default_acl(context, parent)
     number = context.volume.new_object()
     tree.touch(number, ITEM_INODE, 0)
     tree.touch(OBJECT_ORPHANS, ITEM_ORPHAN, number)
@@ -157,7 +157,8 @@ def _check_target(target: bytes) -> None:
         raise posix_error(errno.EINVAL)
 
 
-def _default_acl(context: Context, parent: int) -> Acl:
+def default_acl(context: Context, parent: int) -> Acl:
+    """What objects made in a directory inherit. Errors: NodeMissing."""
     if not xattrs.has_any(context.tree, parent):
         return ()
     found = xattrs.find(context.tree, context.hash_key, parent, xattrs.ACL_DEFAULT)

@@ -30,6 +30,7 @@ from affs_fuse.posix.access import allows
 from affs_fuse.posix.attributes import ATIME_POLICIES, Attributes, Changes, atime_due, reported
 from affs_fuse.posix.context import Context
 from affs_fuse.posix.errors import posix_error
+from affs_fuse.posix.files_by_path import FilesByPath
 from affs_fuse.posix.handles import Handle, Handles
 from affs_fuse.posix.holes import Seek
 from affs_fuse.posix.permissions import READ, WRITE, Credentials
@@ -95,6 +96,7 @@ class Namespace:
         self._diverted: frozenset[int] = frozenset()
         self._renewed: dict[int, int] = {}
         self.views = Views(volume, door or DoorOwner())
+        self.files = FilesByPath(lambda: self._context, self._let_go)
         volume.buffers_are_flushed_by(self.flush_all)
 
     # ---- looking ----

@@ -124,6 +124,18 @@ class StateReader:
             newest = birth if newest is None or birth > newest else newest
         return newest
 
+    def path_of(self, object_id: bytes) -> tuple[bytes, ...] | None:
+        """A path of the object with this id: its first name that may be reached; None without."""
+        found = self.by_id(object_id)
+        if found is None:
+            return None
+        for parent, name in self.places(found[0]):
+            path, open_way = self.directory_path(parent)
+            above = self.inode(parent)
+            if open_way and above is not None and self.may(parent, above, EXECUTE):
+                return (*path.split(b"/"), name) if path else (name,)
+        return None
+
     # ---- names ----
 
     def entries(self, number: int, cookie: int) -> list[tuple[int, bytes, int]]:

@@ -21,7 +21,7 @@ from affs_fuse.query.rows import Entry, Needs, path_text
 
 __all__ = [
     "RECORD_BYTES_MAX", "ChangedFiles", "OneFile", "Report", "RowSource", "TreeWalk", "Wanted",
-    "record_problem",
+    "record_problem", "record_too_large",
 ]  # fmt: skip
 
 RECORD_BYTES_MAX = 8 << 20
@@ -78,7 +78,7 @@ def record_problem(path: bytes, error: TextError) -> AffsError:
     )  # fmt: skip
 
 
-def _too_large(path: bytes, size: int) -> AffsError:
+def record_too_large(path: bytes, size: int) -> AffsError:
     text = path_text(path)
     return AffsError(
         "record.too_large", Category.INVALID,
@@ -130,7 +130,7 @@ class _Loader:
             return False
         if inode.size > RECORD_BYTES_MAX:
             report.files += 1
-            report.refuse(_too_large(entry.path, inode.size))
+            report.refuse(record_too_large(entry.path, inode.size))
             return False
         text = self._reader.content(entry.number, inode)
         try:

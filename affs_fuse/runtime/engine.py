@@ -34,6 +34,8 @@ from affs_fuse.runtime.opened_states import EMPTY, WORKING, OpenedStates
 from affs_fuse.runtime.operation_entries import append_entry, newest_entries
 from affs_fuse.runtime.ports import Emit, Plain
 from affs_fuse.runtime.queries import Asker, Queries
+from affs_fuse.runtime.record_operations import Operation
+from affs_fuse.runtime.records import Records
 from affs_fuse.runtime.rollback import LiveRollback
 from affs_fuse.runtime.session import Session
 from affs_fuse.runtime.state_changes import StateChanges
@@ -142,6 +144,10 @@ class Engine:
         self._holds = Holds(volume, self._jobs.wake_reclaim)
         self._states = OpenedStates(volume, self._committer, self._jobs.wake_reclaim)
         self._queries = Queries(volume, self._loader, self._states)
+        self._records = Records(
+            namespace, kernel, self.run_and_clean, self._committer.commit,
+            self._writeback.release, self._writeback.throttle,
+        )
         self.settings = VolumeSettings(volume, self._committer, events)
         self.viewing = Viewing(
             volume, namespace, self._loader, kernel, following=settings.following
@@ -477,6 +483,14 @@ class Engine:
     ) -> tuple[list[Plain], Plain]:
         explain = self._queries.analyze if analyze else self._queries.explain
         return await explain(line, _asker(asker, memory_bytes))
+
+    async def change_records(
+        self, operations: Sequence[Operation], asker: Session, expect: Basis = None
+    ) -> list[Plain]:
+        return await self._records.apply(operations, asker.identity, expect)
+
+    async def plan_records(self, operations: Sequence[Operation], asker: Session) -> Plain:
+        return await self._records.plan(operations, asker.identity)
 
     # ---- operation log ----
 

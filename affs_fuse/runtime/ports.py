@@ -20,11 +20,12 @@ renamed, what (list of "data", "meta", "xattr"), bytes (growth, negative when it
 ("file" | "directory" | "symlink" | "other").
 """
 
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from typing import Any, Protocol
 
 from affs_fuse.auv import Value
 from affs_fuse.runtime.expectation import Basis
+from affs_fuse.runtime.record_operations import Operation
 from affs_fuse.runtime.session import Session
 from affs_fuse.runtime.settings_port import SettingKey, SettingsPort
 
@@ -154,6 +155,16 @@ class EnginePort(Protocol):
         refused (no records), denied (not readable for the asker), problems (of the first refused:
         code, message, path, line, column ...). query.*, record.*, state.*; denied: policy.role, for
         a kept state."""
+
+    async def change_records(
+        self, operations: Sequence[Operation], asker: Session, expect: Basis = None
+    ) -> list[Plain]:
+        """All of them in one step, or none; durable when it returns. One row for each: action,
+        path, id, version; with update and erase, before; with move, from. record.*; conflict:
+        plan.stale, if expect is no longer the basis; details.operation says which one."""
+
+    async def plan_records(self, operations: Sequence[Operation], asker: Session) -> Plain:
+        """changes (action, path, before, after, to), basis; nothing changed."""
 
     async def explain(
         self, line: str, asker: Session, memory_bytes: int, *, analyze: bool

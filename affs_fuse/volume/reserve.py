@@ -9,10 +9,14 @@ from enum import IntEnum
 
 from affs_fuse.volume.space import Space, no_space
 
-__all__ = ["OPERATION_NODES", "ReservePolicy", "RoomKind"]
+__all__ = ["ReservePolicy", "RoomKind", "nodes_of"]
 
 OPERATION_NODES = 16
 """Nodes that one operation may add: the paths of a few keys, with splits."""
+
+FURTHER_NODES = 8
+"""Of each further operation in one turn: its few leaves, split, and what above them is not shared
+with the first."""
 
 ITEMS_PER_NODE = 100
 """Extent items that fit a node, pessimistically: what buffered blocks may need when they are
@@ -21,6 +25,11 @@ flushed.
 
 DIRTY_NODES_MAX = 8192
 """128 MiB of dirty nodes: a commit comes at the latest then."""
+
+
+def nodes_of(operations: int) -> int:
+    """Nodes that so many operations in one turn may add or change."""
+    return OPERATION_NODES + FURTHER_NODES * (operations - 1)
 
 
 class RoomKind(IntEnum):
@@ -41,12 +50,15 @@ class ReservePolicy:
         nodes_total = space.place_count * space.geometry.nodes_per_segment
         self.reserve_nodes = max(24, min(2048, nodes_total // 256))
 
-    def require_nodes(self, kind: RoomKind, dirty_nodes: int, reserved_blocks: int) -> None:
-        """Room for one operation beside what the next cut needs anyway. Errors: volume.no_space."""
+    def require_nodes(
+        self, kind: RoomKind, dirty_nodes: int, reserved_blocks: int, operations: int = 1
+    ) -> None:
+        """Room for so many operations beside what the next cut needs anyway. Errors:
+        volume.no_space."""
         left = self._space.room().metadata_nodes - dirty_nodes
         if kind is RoomKind.NORMAL:
             left -= reserved_blocks // ITEMS_PER_NODE
-        if left < kind * self.reserve_nodes + (OPERATION_NODES if kind else 0):
+        if left < kind * self.reserve_nodes + (nodes_of(operations) if kind else 0):
             raise no_space("metadata")
 
     def require_blocks(self, blocks: int, reserved_blocks: int) -> None:

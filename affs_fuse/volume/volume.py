@@ -39,7 +39,7 @@ from affs_fuse.volume.loading import Load, Preparation
 from affs_fuse.volume.missing import BlockRead, DataMissing
 from affs_fuse.volume.opening import OpenOptions, Parts, open_parts
 from affs_fuse.volume.operation_log import OperationLog
-from affs_fuse.volume.reserve import OPERATION_NODES, ReservePolicy, RoomKind
+from affs_fuse.volume.reserve import ReservePolicy, RoomKind, nodes_of
 from affs_fuse.volume.settings import Settings
 from affs_fuse.volume.states import KeptState, StateTable
 from affs_fuse.volume.statistics import StatFs, Statistics
@@ -185,10 +185,10 @@ class Volume:
 
     # ---- operations ----
 
-    def begin_change(self) -> None:
+    def begin_change(self, operations: int = 1) -> None:
         """An operation changes something from here on (half_done.py). Memory for its nodes is taken
         first, so that it cannot be missing half way. Errors: MemoryError."""
-        self.cache.reserve(OPERATION_NODES)
+        self.cache.reserve(nodes_of(operations))
         self._change.begin()
 
     def run(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
@@ -271,13 +271,17 @@ class Volume:
         self._next_object += 1
         return number
 
-    def reserve_metadata(self, kind: RoomKind) -> None:
-        """Room for the nodes that one operation may change, right before it does: see
-        begin_change(). Errors: volume.no_space, volume.read_only; MemoryError.
-        """
+    def reserve_metadata(self, kind: RoomKind, operations: int = 1) -> None:
+        """Room for the nodes that so many operations may change, right before they do: see
+        begin_change(). Errors: volume.no_space, volume.read_only; MemoryError."""
         self.check_writable()
-        self._policy.require_nodes(kind, self._dirty_nodes(), self._reserved)
-        self.begin_change()
+        self._policy.require_nodes(kind, self._dirty_nodes(), self._reserved, operations)
+        self.begin_change(operations)
+
+    @property
+    def objects_left(self) -> int:
+        """How many objects can be made before the next commit."""
+        return self._object_limit - self._next_object
 
     def reserve_data(self, blocks: int) -> None:
         """Promise room for `blocks` blocks that are buffered. Errors: volume.no_space,

@@ -3,8 +3,6 @@
 import json
 import os
 import threading
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from mounted import Mounted
@@ -13,12 +11,6 @@ from affs_ctl.client import Client
 from affs_fuse.errors import AffsError
 
 pytestmark = pytest.mark.mount
-
-
-@pytest.fixture
-def mounted(tmp_path: Path) -> Iterator[Mounted]:
-    with Mounted(tmp_path) as made:
-        yield made
 
 
 def ask(client: Client, line: str) -> tuple[list, dict]:

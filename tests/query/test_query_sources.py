@@ -71,7 +71,7 @@ def test_what_is_no_record_is_told_and_left_alone(bench: QueryBench) -> None:
     ("query", "code"),
     [
         ("get /none", "record.not_found"), ("find /none", "record.not_found"),
-        ("list /file/below", "record.not_found"), ("get /d", "record.no_file"),
+        ("list /file/below", "record.path"), ("get /d", "record.no_file"),
         ("get /d/../file", "record.path"), ("get " + "0" * 32, "record.not_found"),
         ("get /" + "x" * 300, "record.path"),
     ],

@@ -29,6 +29,7 @@ from affs_fuse.runtime.commands.personality import (
 from affs_fuse.runtime.commands.pin import PIN
 from affs_fuse.runtime.commands.ping import PING
 from affs_fuse.runtime.commands.publish import PUBLISH
+from affs_fuse.runtime.commands.records import BATCH, CREATE, ERASE, MOVE, UPDATE
 from affs_fuse.runtime.commands.restore import RESTORE
 from affs_fuse.runtime.commands.retention import EXPIRE, RETENTION, SET_RETENTION
 from affs_fuse.runtime.commands.roles import GRANT, REVOKE, ROLES
@@ -68,6 +69,11 @@ COMMANDS: tuple[Command[Any], ...] = (
     RETENTION,
     SET_RETENTION,
     EXPIRE,
+    CREATE,
+    UPDATE,
+    MOVE,
+    ERASE,
+    BATCH,
     LOG,
     DF,
     VERIFY,

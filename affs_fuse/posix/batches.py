@@ -1,0 +1,326 @@
+"""Several changes of files in one turn: all of them happen, or none.
+
+For callers that are not the kernel (commands about records), so permissions are checked here. Who
+wants to change a file has looked at it before; it must still be as it was then. Steps must not name
+a path or an object twice, so none depends on another. Everything is looked up, checked and reserved
+before the first change; afterwards nothing can fail any more, and if something does all the same,
+the volume becomes read-only rather than keep a half (volume/half_done.py).
+
+A batch that misses a node is planned again from its beginning, so callers `check` each step first,
+inside `NodeCache.keeping`: then nothing is missing any more.
+"""
+
+import errno
+import stat
+from typing import NamedTuple
+
+from affs_fuse.core.codec import Inode
+from affs_fuse.core.constants import (
+    ITEM_DENTRY,
+    ITEM_INODE,
+    ITEM_ORPHAN,
+    OBJECT_ORPHANS,
+    OBJECT_ROOT,
+)
+from affs_fuse.errors import AffsError, Category
+from affs_fuse.posix import changing, directory, inodes, linking, making, names, xattrs
+from affs_fuse.posix.access import allows
+from affs_fuse.posix.context import Context
+from affs_fuse.posix.errors import posix_error
+from affs_fuse.posix.permissions import EXECUTE, READ, WRITE, Credentials, mode_after_write
+from affs_fuse.posix.renaming import RENAME_NOREPLACE, rename
+from affs_fuse.posix.replacing import Replacement, plan_replace, replace
+from affs_fuse.posix.xattrs import Found
+from affs_fuse.volume.missing import DataMissing, NodeMissing
+from affs_fuse.volume.reserve import RoomKind
+
+__all__ = [
+    "Changed", "Create", "Move", "Remove", "Replace", "Seen", "Step", "StepError", "apply", "check",
+    "look", "resolve",
+]  # fmt: skip
+
+Path = tuple[bytes, ...]
+"""Names from the root on; never empty."""
+
+
+class Seen(NamedTuple):
+    """A file as somebody has looked at it."""
+
+    number: int
+    inode: Inode
+
+    def still(self, number: int, inode: Inode) -> bool:
+        """Whether it is that file, with that content, name and owner. Access times do not count."""
+        same = self.inode._replace(atime_ns=0) == inode._replace(atime_ns=0)
+        return number == self.number and same
+
+
+class Create(NamedTuple):
+    """A new regular file. mode: permission bits, the umask not yet applied."""
+
+    path: Path
+    data: bytes
+    mode: int
+
+
+class Replace(NamedTuple):
+    """A new content."""
+
+    path: Path
+    data: bytes
+    seen: Seen
+
+
+class Remove(NamedTuple):
+    path: Path
+    seen: Seen
+
+
+class Move(NamedTuple):
+    """Another name, which is free."""
+
+    path: Path
+    target: Path
+    seen: Seen
+
+
+Step = Create | Replace | Remove | Move
+
+
+class Changed(NamedTuple):
+    """What a step did. parents: directories whose entries changed. entries: (directory, name) that
+    mean something else now. gone: the file has no name any more."""
+
+    number: int
+    inode: Inode
+    parents: tuple[int, ...] = ()
+    entries: tuple[tuple[int, bytes], ...] = ()
+    gone: bool = False
+
+
+class StepError(Exception):
+    """A step cannot be done; nothing was. changed: the file is not as it was seen."""
+
+    def __init__(self, index: int, error: OSError, *, changed: bool = False) -> None:
+        super().__init__(str(error))
+        self.index = index
+        self.error = error
+        self.changed = changed
+
+
+class _Planned(NamedTuple):
+    """A step whose look-ups are done. parent, target: directories of the names."""
+
+    step: Step
+    parent: int
+    replacement: Replacement | None = None
+    capability: Found | None = None
+    target: int = 0
+
+
+def resolve(context: Context, path: Path, credentials: Credentials) -> tuple[int, Inode]:
+    """(object, inode) of a path. Errors: ENOENT, ENOTDIR, EACCES, ENAMETOOLONG; NodeMissing."""
+    number = _directory(context, path[:-1], credentials, {})
+    _, entry = directory.locate(context.tree, context.hash_key, number, path[-1])
+    if entry is None:
+        raise posix_error(errno.ENOENT)
+    return entry.object, inodes.load(context.tree, entry.object)
+
+
+def look(context: Context, path: Path, credentials: Credentials) -> tuple[Seen, bytes]:
+    """A regular file and its content. Errors: as `resolve`; EISDIR, ELOOP or ENXIO for what is no
+    file, EFBIG; NodeMissing, DataMissing."""
+    number, inode = resolve(context, path, credentials)
+    if not stat.S_ISREG(inode.mode):
+        raise posix_error(errno.EISDIR if stat.S_ISDIR(inode.mode) else errno.ENXIO)
+    _demand(context, number, inode, credentials, READ)
+    return Seen(number, inode), context.data.read(number, inode, 0, inode.size)
+
+
+def check(context: Context, step: Step, credentials: Credentials) -> None:
+    """Whether a step could be done now; nothing is. Errors: StepError; NodeMissing."""
+    _plan_all(context, [step], credentials)
+
+
+def apply(context: Context, steps: list[Step], credentials: Credentials) -> list[Changed]:
+    """All steps, or none. Errors: StepError; NodeMissing; volume.no_space, volume.read_only,
+    volume.numbers_exhausted."""
+    planned = _plan_all(context, steps, credentials)
+    _reserve(context, planned)
+    try:
+        return [_apply(context, one, credentials) for one in planned]
+    except (NodeMissing, DataMissing, AffsError, OSError) as error:
+        raise AssertionError(f"a planned batch could not be applied: {error}") from error
+
+
+def _plan_all(context: Context, steps: list[Step], credentials: Credentials) -> list[_Planned]:
+    planned = []
+    directories: dict[Path, int] = {}
+    for index, step in enumerate(steps):
+        try:
+            planned.append(_plan(context, step, credentials, directories))
+        except OSError as error:
+            raise StepError(index, error, changed=error.errno == errno.ESTALE) from None
+    return planned
+
+
+def _reserve(context: Context, planned: list[_Planned]) -> None:
+    volume = context.volume
+    volume.check_writable()
+    made = sum(isinstance(one.step, Create) for one in planned)
+    if made:
+        # New objects follow this number, which is given up, so their items follow its place.
+        context.tree.touch(volume.new_object(), ITEM_INODE, 0)
+        if made > volume.objects_left:
+            raise AffsError(
+                "volume.numbers_exhausted", Category.NO_SPACE,
+                f"{made} objects are more than can be made before the next commit",
+                retryable=True,
+            )  # fmt: skip
+    blocks = sum(one.replacement.new_blocks for one in planned if one.replacement is not None)
+    context.data.reserve(blocks)
+    removes = all(isinstance(one.step, Remove) for one in planned)
+    try:
+        volume.reserve_metadata(RoomKind.REMOVE if removes else RoomKind.NORMAL, len(planned) + 1)
+    except (AffsError, MemoryError):
+        if blocks:
+            volume.release_data(blocks)
+        raise
+
+
+# ---- looking ----
+
+
+def _directory(
+    context: Context, path: Path, credentials: Credentials, known: dict[Path, int]
+) -> int:
+    """The number of a directory that may be searched. Errors: ENOENT, ENOTDIR, EACCES ..."""
+    if path in known:
+        return known[path]
+    tree = context.tree
+    number, inode = OBJECT_ROOT, inodes.load(tree, OBJECT_ROOT)
+    for name in path:
+        names.check_name(name)
+        _demand(context, number, inode, credentials, EXECUTE)
+        _, entry = directory.locate(tree, context.hash_key, number, name)
+        if entry is None:
+            raise posix_error(errno.ENOENT)
+        number = entry.object
+        inode = inodes.load_directory(tree, number)
+    _demand(context, number, inode, credentials, EXECUTE)
+    known[path] = number
+    return number
+
+
+def _demand(
+    context: Context, number: int, inode: Inode, credentials: Credentials, wanted: int
+) -> None:
+    if not allows(context.tree, context.hash_key, number, inode, credentials, wanted):
+        raise posix_error(errno.EACCES)
+
+
+def _plan(
+    context: Context, step: Step, credentials: Credentials, known: dict[Path, int]
+) -> _Planned:
+    parent = _directory(context, step.path[:-1], credentials, known)
+    if isinstance(step, Create):
+        _plan_name(context, parent, step.path[-1], credentials)
+        making.default_acl(context, parent)
+        replacement = plan_replace(context.tree, context.data, 0, None, step.data)
+        return _Planned(step, parent, replacement)
+    number, inode = _still(context, parent, step)
+    if isinstance(step, Replace):
+        _demand(context, number, inode, credentials, WRITE)
+        capability = changing.find_capability(context, number)
+        replacement = plan_replace(context.tree, context.data, number, inode, step.data)
+        return _Planned(step, parent, replacement, capability)
+    _plan_leaving(context, parent, step.path[-1], number, inode, credentials)
+    if isinstance(step, Remove):
+        context.tree.touch(OBJECT_ORPHANS, ITEM_ORPHAN, number)
+        return _Planned(step, parent)
+    target = _directory(context, step.target[:-1], credentials, known)
+    name = step.target[-1]
+    _plan_name(context, target, name, credentials)
+    back, _ = directory.locate_link(context.tree, context.hash_key, number, target, name)
+    making.check_free(back)
+    return _Planned(step, parent, target=target)
+
+
+def _still(context: Context, parent: int, step: Replace | Remove | Move) -> tuple[int, Inode]:
+    """Errors: ESTALE if the file is not as it was seen."""
+    _, entry = directory.locate(context.tree, context.hash_key, parent, step.path[-1])
+    if entry is None:
+        raise posix_error(errno.ESTALE)
+    inode = inodes.load(context.tree, entry.object)
+    if not step.seen.still(entry.object, inode):
+        raise posix_error(errno.ESTALE)
+    return entry.object, inode
+
+
+def _plan_name(context: Context, parent: int, name: bytes, credentials: Credentials) -> None:
+    """A name is to be made. Errors: EEXIST, EACCES, ENOSPC, ENAMETOOLONG, EPERM ..."""
+    names.check_new_name(name)
+    inode = making.load_parent(context, parent, name)
+    _demand(context, parent, inode, credentials, WRITE | EXECUTE)
+    offset, entry = directory.locate(context.tree, context.hash_key, parent, name)
+    if entry is not None:
+        raise posix_error(errno.EEXIST)
+    making.check_free(offset)
+    context.tree.touch(parent, ITEM_DENTRY, offset)
+
+
+def _plan_leaving(
+    context: Context, parent: int, name: bytes, number: int, inode: Inode, credentials: Credentials
+) -> None:
+    """A name is to be taken away. Errors: EACCES, EPERM (a sticky directory of others)."""
+    above = making.load_parent(context, parent, name)
+    _demand(context, parent, above, credentials, WRITE | EXECUTE)
+    owner = credentials.uid in (inode.uid, above.uid)
+    if above.mode & stat.S_ISVTX and not (owner or credentials.privileged):
+        raise posix_error(errno.EPERM)
+    linking.find_link(context, number, parent, name)
+
+
+# ---- changing ----
+
+
+def _apply(context: Context, planned: _Planned, credentials: Credentials) -> Changed:
+    step, parent = planned.step, planned.parent
+    name = step.path[-1]
+    entries = ((parent, name),)
+    if isinstance(step, Create):
+        made = making.make(context, parent, name, stat.S_IFREG | step.mode, credentials)
+        number = made.number
+        assert planned.replacement is not None
+        replace(context.data, number, planned.replacement)
+        inode = inodes.load(context.tree, number)._replace(size=len(step.data))
+        inodes.save(context.tree, number, inode)
+        return Changed(number, inode, (parent,), entries)
+    number = step.seen.number
+    if isinstance(step, Replace):
+        return Changed(number, _replace(context, planned, step, credentials))
+    if isinstance(step, Remove):
+        gone = linking.unlink(context, parent, name)
+        return Changed(number, step.seen.inode, (parent,), entries, bool(gone))
+    target = planned.target
+    rename(context, parent, name, target, step.target[-1], RENAME_NOREPLACE)
+    inode = inodes.load(context.tree, number)
+    return Changed(number, inode, (parent, target), (*entries, (target, step.target[-1])))
+
+
+def _replace(context: Context, planned: _Planned, step: Replace, credentials: Credentials) -> Inode:
+    number = step.seen.number
+    before = inodes.load(context.tree, number)
+    assert planned.replacement is not None
+    dropped = replace(context.data, number, planned.replacement)
+    if planned.capability is not None:
+        xattrs.drop(context, number, planned.capability)
+    now = context.now_ns()
+    inode = inodes.changed(before, now)._replace(
+        size=len(step.data),
+        blocks=before.blocks - dropped,
+        mtime_ns=now,
+        mode=mode_after_write(before, credentials),
+    )
+    inodes.save(context.tree, number, inode)
+    return inode

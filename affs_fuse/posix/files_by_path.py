@@ -1,0 +1,45 @@
+"""The part of the facade for callers that are not the kernel: files by path, changed in batches."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+
+from affs_fuse.posix import batches
+from affs_fuse.posix.context import Context
+from affs_fuse.posix.permissions import Credentials
+from affs_fuse.posix.state_reader import StateReader
+
+__all__ = ["FilesByPath"]
+
+
+class FilesByPath:
+    """context: of the state that the mount shows. let_go(number): an object lost its last name."""
+
+    def __init__(self, context: Callable[[], Context], let_go: Callable[[int], None]) -> None:
+        self._context = context
+        self._let_go = let_go
+
+    def look_at(self, path: batches.Path, credentials: Credentials) -> tuple[batches.Seen, bytes]:
+        """A file, and its content. Errors: as batches.look."""
+        return batches.look(self._context(), path, credentials)
+
+    def path_of(self, object_id: bytes, credentials: Credentials) -> batches.Path | None:
+        """A path of the object with this id, if there is one that may be seen. Errors:
+        NodeMissing."""
+        context = self._context()
+        return StateReader(context.volume, context.tree, credentials).path_of(object_id)
+
+    def keeping_nodes(self) -> AbstractContextManager[None]:
+        """Inside, no node of the namespace is evicted."""
+        return self._context().volume.cache.keeping()
+
+    def check(self, step: batches.Step, credentials: Credentials) -> None:
+        """Errors: as batches.check."""
+        batches.check(self._context(), step, credentials)
+
+    def apply(self, steps: list[batches.Step], credentials: Credentials) -> list[batches.Changed]:
+        """All steps, or none. Errors: as batches.apply."""
+        changed = batches.apply(self._context(), steps, credentials)
+        for one in changed:
+            if one.gone:
+                self._let_go(one.number)
+        return changed

@@ -1,0 +1,21 @@
+"""What a command asks to be done with one record."""
+
+from dataclasses import dataclass
+
+from affs_fuse.auv import Value
+from affs_fuse.query.editing import Change
+
+__all__ = ["Operation"]
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """verb: create, update, move, erase. path: or an object's id. value: of create. changes: of
+    update. target: of move. if_version: the version that the record must have, "" for any."""
+
+    verb: str
+    path: str
+    value: Value = None
+    changes: tuple[Change, ...] = ()
+    target: str = ""
+    if_version: str = ""
