@@ -166,6 +166,7 @@ class Service:
                     nursery.start_soon(parts.exposition.serve)
                 if not parts.volume.read_only:
                     nursery.start_soon(parts.hooks.serve)
+                    nursery.start_soon(parts.upkeep.serve)
                 nursery.start_soon(self._signals, parts, nursery)
                 nursery.start_soon(self._announce, parts)
                 status = await self._serve(parts)

@@ -5,6 +5,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from affs_fuse.auv import Value
 from affs_fuse.clock import SYSTEM_CLOCK, system_entropy
 from affs_fuse.control import ControlServer, Exposition, SystemAccounts, control_metrics
 from affs_fuse.daemon.config import Environment, MountConfig
@@ -42,6 +43,7 @@ from affs_fuse.runtime.registry import Registry
 from affs_fuse.runtime.roles import RoleRules
 from affs_fuse.runtime.session import Sessions
 from affs_fuse.runtime.slow import SlowLog
+from affs_fuse.runtime.upkeep import Upkeep
 from affs_fuse.runtime.viewing import VIEW_TIMEOUT_S, show_state
 from affs_fuse.volume.volume import Volume
 
@@ -60,6 +62,7 @@ class Parts:
     control: ControlServer
     exposition: Exposition | None
     hooks: Hooks
+    upkeep: Upkeep
 
 
 def build_parts(
@@ -119,8 +122,7 @@ def build_parts(
         observation=observation,
         accounts=SystemAccounts(),
     )
-    about = {"uuid": uuid, "label": volume.label, "mountpoint": config.directory}
-    control = ControlServer(dispatcher, about)
+    control = ControlServer(dispatcher, _about(volume, config))
     for source in (
         VolumeMetrics(volume, namespace, engine, version).families,
         fuse_metrics(operations.statistics, session.spin_statistics),
@@ -131,7 +133,14 @@ def build_parts(
     ):
         observation.metrics.register(source)
     exposition = _exposition(config, uuid, observation.metrics)
-    return Parts(volume, engine, session, control, exposition, hooks)
+    upkeep = Upkeep(dispatcher, engine, SYSTEM_CLOCK)
+    return Parts(volume, engine, session, control, exposition, hooks, upkeep)
+
+
+def _about(volume: Volume, config: MountConfig) -> dict[str, Value]:
+    """What a welcome says of the volume."""
+    uuid = uuid_text(volume.uuid)
+    return {"uuid": uuid, "label": volume.label, "mountpoint": config.directory}
 
 
 def _sessions(engine: Engine, environment: Environment) -> Sessions:

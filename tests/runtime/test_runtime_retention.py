@@ -6,8 +6,10 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from runtime_engine import running
 
 from affs_fuse.runtime.retention import DAY_NS, Rules, expired
+from affs_fuse.runtime.upkeep import Upkeep
 from affs_fuse.volume.moments import MomentError, parse_moment, parse_span
 
 HOUR_NS = DAY_NS // 24
@@ -94,6 +96,36 @@ def test_rules_of_a_later_version_are_read_as_far_as_they_are_known() -> None:
     odd = {"keep_last": "all", "keep_hourly": -1, "grace_s": True, "log_entries": 2**62}
     for value in (odd, None, [], "rules"):
         assert Rules.from_value(value) == Rules()  # type: ignore[arg-type]
+
+
+# ---- the daemon applies them ----
+
+
+async def test_the_daemon_lets_go_of_what_is_due(caplog: pytest.LogCaptureFixture) -> None:
+    async with running() as runtime:
+        desk = runtime.desk()
+        upkeep = Upkeep(runtime.dispatcher, runtime.engine, runtime.clock)
+        await upkeep.once()
+        assert await desk.ok("log") == []
+        for number in range(50):
+            runtime.pass_time(60)
+            await runtime.write("file", b"%d" % number)
+            await desk.ok("checkpoint")
+        await desk.ok("pin @~20")
+        await desk.ok("set-retention --keep-last 3")
+        await upkeep.once()
+        states = await desk.ok("checkpoints")
+        assert len(states) == 4
+        log = await desk.ok("log --user affs")
+        assert [(entry["command"], entry["ok"]) for entry in log] == [("expire", True)] * 2
+        await upkeep.once()
+        assert len(await desk.ok("log --user affs")) == 2
+        await desk.ok("undo 2")
+        assert len(await desk.ok("checkpoints")) == 50
+        assert [one for one in await desk.ok("who") if one["user"] == "affs"] == []
+        runtime.volume.fail("for this test")
+        await upkeep.once()
+    assert not [record for record in caplog.records if record.name == "affs.runtime"]
 
 
 # ---- times as people write them ----
