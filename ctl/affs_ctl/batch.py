@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager, nullcontext
 
 from affs_ctl.client import Client
 from affs_ctl.conversation import Conversation
-from affs_ctl.discover import find
+from affs_ctl.discover import find, token_offer
 from affs_ctl.interrupt import Interrupts
 from affs_ctl.link import Link
 from affs_ctl.options import Options
@@ -27,7 +27,8 @@ def open_link(options: Options, interrupts: Interrupts, name: str) -> Link:
 
     def connect(session: str) -> Client:
         return Client.connect(
-            socket, name=f"{name} {__version__}", session=session, wait=interrupts.wait
+            socket, name=f"{name} {__version__}", session=session, auth=token_offer(),
+            wait=interrupts.wait,
         )
 
     return Link(connect)

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from affs_ctl.client import Client
-from affs_ctl.discover import Target, announcements, find, runtime_directories
+from affs_ctl.discover import Target, announcements, find, runtime_directories, token_offer
 from affs_ctl.execute import EXIT_INTERRUPTED, Executor, ask_on_terminal, exit_status
 from affs_ctl.interrupt import Interrupts
 from affs_ctl.options import FORMATS, Options, parse_options, usage
@@ -121,7 +121,8 @@ def _any_volume(error: AffsError) -> Target:
 def _run(options: Options, line: str, output: Output) -> int:
     interrupts = Interrupts()
     socket = _target(options, line).socket
-    with Client.connect(socket, name=f"affsctl {__version__}", wait=interrupts.wait) as client:
+    name = f"affsctl {__version__}"
+    with Client.connect(socket, name=name, auth=token_offer(), wait=interrupts.wait) as client:
         executor = Executor(client, interrupts, timeout_s=options.timeout_s, ask=_ask(options))
         return executor.run(line, output).status
 

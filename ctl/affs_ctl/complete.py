@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from affs_ctl.client import Client
-from affs_ctl.discover import find
+from affs_ctl.discover import find, token_offer
 from affs_ctl.options import OWN_OPTIONS
 from affs_fuse.errors import AffsError
 
@@ -65,7 +65,7 @@ def print_candidates(arguments: Sequence[str]) -> int:
         return 0
     try:
         with Client.connect(
-            find(volume).socket, name="affsctl complete", timeout_s=_ANSWER_S
+            find(volume).socket, name="affsctl complete", auth=token_offer(), timeout_s=_ANSWER_S
         ) as client:
             call = client.start(command="complete", args={"line": rest}, deadline_ms=2000)
             answer = call.result(timeout_s=_ANSWER_S)

@@ -11,11 +11,12 @@ import stat
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
+from affs_fuse.auv import Value
 from affs_fuse.errors import AffsError, Category
 from affs_fuse.protocol import RUNTIME_DIRECTORY, Announcement
 from affs_fuse.protocol.announcement import ANNOUNCEMENT_BYTES_MAX, announcement_directories
 
-__all__ = ["Target", "announcements", "find", "runtime_directories"]
+__all__ = ["Target", "announcements", "find", "runtime_directories", "token_offer"]
 
 FILESYSTEM_TYPE = "fuse.affs"
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -36,6 +37,12 @@ def runtime_directories(environment: Mapping[str, str], uid: int) -> list[str]:
     """Where announcements are looked for, in order: one's own mounts, then those of root."""
     own = announcement_directories(environment.get("XDG_RUNTIME_DIR", ""), uid)
     return list(dict.fromkeys([*own, RUNTIME_DIRECTORY]))
+
+
+def token_offer(environment: Mapping[str, str] = os.environ) -> dict[str, Value] | None:
+    """What to offer in hello: the token in AFFS_TOKEN, or nothing, and then the user counts."""
+    token = environment.get("AFFS_TOKEN")
+    return {"token": token} if token else None
 
 
 def find(

@@ -14,6 +14,7 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -153,19 +154,24 @@ class Mounted:
 
     # ---- commands ----
 
-    def affsctl(self, *words: str, status: int = 0) -> Any:
+    def affsctl(
+        self, *words: str, status: int = 0, environment: Mapping[str, str] | None = None
+    ) -> Any:
         """The JSON that affsctl answers; with another status than 0, what it says on stderr."""
-        done = self.run_affsctl(*words)
+        done = self.run_affsctl(*words, environment=environment)
         assert done.returncode == status, f"{words}: {done.stdout}{done.stderr}"
         if status:
             return done.stderr
         return json.loads(done.stdout) if done.stdout.strip() else None
 
-    def run_affsctl(self, *words: str) -> subprocess.CompletedProcess[str]:
+    def run_affsctl(
+        self, *words: str, environment: Mapping[str, str] | None = None
+    ) -> subprocess.CompletedProcess[str]:
         """The ended process, whatever its status."""
         return subprocess.run(
             [sys.executable, "-m", "affs_ctl", "-V", str(self.directory), "--json", *words],
-            env=ENVIRONMENT, capture_output=True, text=True, check=False, timeout=END_TIMEOUT_S,
+            env={**ENVIRONMENT, **(environment or {})}, capture_output=True, text=True,
+            check=False, timeout=END_TIMEOUT_S,
         )
 
     def client(self) -> Client:
