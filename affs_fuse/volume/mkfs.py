@@ -39,7 +39,16 @@ from affs_fuse.volume.superblock import write_superblock
 from affs_fuse.volume.volume import Volume
 from affs_fuse.volume.working import SystemTrees, WorkingState
 
-__all__ = ["MkfsOptions", "format_device", "make_volume", "object_id", "plan_superblock"]
+__all__ = [
+    "MkfsOptions",
+    "Unfinished",
+    "begin_format",
+    "format_device",
+    "make_file",
+    "make_volume",
+    "object_id",
+    "plan_superblock",
+]
 
 LABEL_BYTES_MAX = 64
 
@@ -73,7 +82,7 @@ def make_volume(
     volume.segment_size, volume.label.
     """
     if options.size_bytes is not None and not stat.S_ISBLK(_mode_of(path)):
-        _make_file(path, options.size_bytes)
+        make_file(path, options.size_bytes)
     device = open_device(path)
     try:
         return format_device(device, options, clock=clock, entropy=entropy)
@@ -122,6 +131,19 @@ def plan_superblock(
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Unfinished:
+    """A volume whose superblocks are not written yet: nothing that opens."""
+
+    superblock: Superblock
+    barrier: Barrier
+    volume: Volume
+
+    def finish(self) -> None:
+        """Now it is a volume. Errors: device.io; the barrier's."""
+        write_superblock(self.volume.device, self.barrier, self.superblock)
+
+
 def format_device(
     device: Device,
     options: MkfsOptions,
@@ -130,6 +152,21 @@ def format_device(
     entropy: Entropy = system_entropy,
 ) -> Superblock:
     """Format an open device. Errors: as make_volume."""
+    unfinished = begin_format(device, options, clock=clock, entropy=entropy)
+    unfinished.finish()
+    return unfinished.superblock
+
+
+def begin_format(
+    device: Device,
+    options: MkfsOptions,
+    *,
+    clock: Clock = SYSTEM_CLOCK,
+    entropy: Entropy = system_entropy,
+    next_object: int = OBJECT_FIRST,
+) -> Unfinished:
+    """All of it but the superblocks, with the volume open. next_object: lower object numbers are
+    taken by what is going to be put in. Errors: as make_volume."""
     superblock = plan_superblock(device.size_bytes, options, clock.now_ns(), entropy)
     barrier = Barrier(device)
     for offset in layout.REGIONS:
@@ -139,14 +176,13 @@ def format_device(
         if not result.ok:
             raise device_error("clearing", device.identity, offset, result)
     barrier.flush()
-    volume = Volume(_first_parts(device, superblock, barrier, clock, entropy))
+    volume = Volume(_first_parts(device, superblock, barrier, clock, entropy, next_object))
     root = _root_inode(options, clock.now_ns(), entropy)
     volume.working.tree.put(OBJECT_ROOT, ITEM_INODE, 0, root.pack())
     volume.space.open[INTENT_SYSTEM] = _first_segment(volume, INTENT_SYSTEM)
     volume.space.open[INTENT_METADATA] = _first_segment(volume, INTENT_METADATA)
     volume.commit()
-    write_superblock(device, barrier, superblock)
-    return superblock
+    return Unfinished(superblock, barrier, volume)
 
 
 def object_id(number: int, entropy: Entropy) -> bytes:
@@ -155,7 +191,12 @@ def object_id(number: int, entropy: Entropy) -> bytes:
 
 
 def _first_parts(
-    device: Device, superblock: Superblock, barrier: Barrier, clock: Clock, entropy: Entropy
+    device: Device,
+    superblock: Superblock,
+    barrier: Barrier,
+    clock: Clock,
+    entropy: Entropy,
+    next_object: int,
 ) -> Parts:
     geometry = Geometry(superblock.segment_shift, superblock.device_blocks)
     uuid, salt = superblock.format_uuid, superblock.salt
@@ -178,7 +219,7 @@ def _first_parts(
         space=make_space(device, geometry, superblock.place_count),
         working=WorkingState(Tree(cache, TREE_NAMESPACE, None), 0, 0, 1),
         last=LastCommit(0, 0, 0, b"", NO_POINTER),
-        next_object=OBJECT_FIRST,
+        next_object=next_object,
         next_state=1,
     )
 
@@ -239,7 +280,7 @@ def _mode_of(path: str) -> int:
     return 0
 
 
-def _make_file(path: str, size_bytes: int) -> None:
+def make_file(path: str, size_bytes: int) -> None:
     """A sparse file of this size; one that exists keeps nothing."""
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)

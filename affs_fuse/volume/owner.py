@@ -16,7 +16,15 @@ from affs_fuse.device.device import Device, device_error
 from affs_fuse.errors import AffsError, Category
 from affs_fuse.volume import layout
 
-__all__ = ["HEARTBEAT_SILENCE_S", "Host", "Ownership", "claim", "read_owner", "write_owner"]
+__all__ = [
+    "HEARTBEAT_SILENCE_S",
+    "Host",
+    "Ownership",
+    "claim",
+    "read_owner",
+    "read_owners",
+    "write_owner",
+]
 
 HEARTBEAT_SILENCE_S = 10.0
 STATE_CLEAN, STATE_OPEN = 0, 1
@@ -32,9 +40,9 @@ class Host:
     name: str
 
 
-def read_owner(device: Device, uuid: bytes) -> Owner | None:
-    """The newer good copy, or None (a volume that was never opened, or both copies damaged)."""
-    best: Owner | None = None
+def read_owners(device: Device) -> list[Owner]:
+    """The good copies, of whatever volume."""
+    found: list[Owner] = []
     for region in range(len(layout.REGIONS)):
         block, result = device.read(layout.owner_offset(region), BLOCK_SIZE)
         if not result.ok:
@@ -43,10 +51,14 @@ def read_owner(device: Device, uuid: bytes) -> Owner | None:
             verify_owner(block)
         except StructureError:
             continue
-        owner = Owner.unpack(block)
-        if owner.uuid == uuid and (best is None or owner.heartbeat > best.heartbeat):
-            best = owner
-    return best
+        found.append(Owner.unpack(block))
+    return found
+
+
+def read_owner(device: Device, uuid: bytes) -> Owner | None:
+    """The newer good copy, or None (a volume that was never opened, or both copies damaged)."""
+    ours = [owner for owner in read_owners(device) if owner.uuid == uuid]
+    return max(ours, key=lambda owner: owner.heartbeat, default=None)
 
 
 def write_owner(device: Device, owner: Owner) -> None:

@@ -113,7 +113,7 @@ def open_commit(
         "volume.roots_damaged",
         Category.CORRUPT,
         f"no commit of {device.identity.path} can be opened: " + "; ".join(report.notes),
-        hint="fsck.affs shows what is left",
+        hint="fsck.affs shows what is left, fsck.affs --rebuild recovers it into a new volume",
     )
 
 
@@ -328,5 +328,6 @@ def _no_commit(device: Device, ring: RingReading) -> AffsError:
         "volume.no_commit",
         Category.CORRUPT,
         f"{device.identity.path} has no valid commit record ({damaged} damaged slots)",
-        hint="mkfs.affs was interrupted, or the ring is destroyed; dump.affs shows what is left",
+        hint="mkfs.affs was interrupted, or the ring is destroyed; fsck.affs --rebuild recovers"
+        " what is left into a new volume",
     )

@@ -129,7 +129,7 @@ def _no_superblock(device: Device, readings: list[SuperblockReading]) -> AffsErr
         "volume.superblock_damaged",
         Category.CORRUPT,
         f"both superblocks of {path} are damaged ({found})",
-        hint="dump.affs shows what is left",
+        hint="fsck.affs --rebuild recovers what is left into a new volume",
     )
 
 

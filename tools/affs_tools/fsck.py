@@ -1,4 +1,5 @@
-"""fsck.affs: check a volume that is not mounted; with --repair put right what is provable.
+"""fsck.affs: check a volume that is not mounted; with --repair put right what is provable, with
+--rebuild recover it into a new one.
 
 A check alone only reads. Exit status, as fsck(8) has it, bits added up: 0 no errors, 1 errors were
 corrected, 4 errors are left, 8 it could not be checked, 16 usage, 32 cancelled. Findings go to
@@ -16,8 +17,10 @@ from affs_fuse.device.file import open_device
 from affs_fuse.errors import AffsError, Category
 from affs_fuse.volume.verify import verify_volume
 from affs_tools import holder
+from affs_tools.fsck_rebuild import rebuild_volume
 from affs_tools.fsck_repair import repair_volume
 from affs_tools.fsck_words import end_progress, print_report, show_progress
+from affs_tools.mkfs import Refusal, size_argument, uuid_argument
 from affs_tools.text import escape
 
 __all__ = ["main"]
@@ -30,7 +33,9 @@ LOCK_WAIT_S = 30.0
 DESCRIPTION = """\
 Check an AfFS volume: all kept states, all nodes, free space. A check only reads. --repair puts
 right what is provable: free-space maps and counts, a broken superblock copy, ring slot or owner
-block. What is not provable is left and named; kept states are never changed."""
+block. What is not provable is left and named; kept states are never changed. --rebuild recovers a
+volume whose superblocks, rings or inner nodes are gone into a new one; it only reads the old one.
+"""
 
 EPILOG = """\
 Exit status, added up: 0 clean, 1 errors corrected, 4 errors left, 8 could not check, 16 usage,
@@ -56,6 +61,17 @@ def make_parser() -> Parser:
     parser.add_argument(
         "-n", "--dry-run", dest="dry_run", action="store_true",
         help="change nothing; a plain check then runs even while the volume is in use",
+    )
+    parser.add_argument(
+        "--rebuild", action="store_true",
+        help="recover what the leaves hold into a new volume; with -n say what that would be",
+    )
+    parser.add_argument("--into", metavar="NEW", help="the new volume's file or device")
+    parser.add_argument("--size", type=size_argument, help="of the new volume; the old one's")
+    parser.add_argument("--force", action="store_true", help="overwrite what NEW holds")
+    parser.add_argument(
+        "--format-uuid", type=uuid_argument, metavar="UUID",
+        help="which volume, where structures of several are found",
     )
     output = parser.add_mutually_exclusive_group()
     output.add_argument("--json", action="store_true", help="the report as one JSON document")
@@ -98,12 +114,14 @@ def check(options: argparse.Namespace) -> int:
     """Errors: AffsError, OSError."""
     path = options.volume
     os.stat(path)
-    live = options.dry_run and not options.repair
+    live = options.dry_run and not options.repair and not options.rebuild
     if not live and (reason := wait_until_unused(path)):
         print(f"fsck.affs: {escape(path)}: {reason}", file=sys.stderr)
         return OPERATIONAL
     if options.repair:
         return repair_volume(path, options)
+    if options.rebuild:
+        return rebuild_volume(path, options)
     with open_device(path, read_only=True) as device:
         report = verify_volume(
             device, data=options.data, progress=show_progress(options.progress_fd)
@@ -119,6 +137,13 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     if options.unasked and options.dry_run:
         parser.error("-n goes with none of -a, -p and -y")
     options.repair |= options.unasked
+    if options.rebuild and (options.repair or options.data):
+        parser.error("--rebuild goes with neither --repair nor --data")
+    if options.rebuild and options.into is None and not options.dry_run:
+        parser.error("--rebuild takes --into NEW, or -n")
+    of_rebuild = (options.into, options.size, options.format_uuid, options.force or None)
+    if not options.rebuild and any(each is not None for each in of_rebuild):
+        parser.error("--into, --size, --force and --format-uuid belong to --rebuild")
     return options
 
 
@@ -130,8 +155,12 @@ def main(arguments: list[str] | None = None) -> int:
         hint = f"; {error.hint}" if error.hint else ""
         print(f"fsck.affs: {escape(error.message)}{hint}", file=sys.stderr)
         return UNCORRECTED if error.category is Category.CORRUPT else OPERATIONAL
+    except Refusal as refusal:
+        print(f"fsck.affs: {refusal}", file=sys.stderr)
+        return OPERATIONAL
     except OSError as error:
-        print(f"fsck.affs: {escape(options.volume)}: {error.strerror}", file=sys.stderr)
+        where = escape(str(error.filename or options.volume))
+        print(f"fsck.affs: {where}: {error.strerror}", file=sys.stderr)
         return OPERATIONAL
     except KeyboardInterrupt:
         print(f"\nfsck.affs: {escape(options.volume)}: cancelled", file=sys.stderr)

@@ -22,7 +22,14 @@ from affs_tools import holder
 from affs_tools.signatures import contents
 from affs_tools.text import escape, format_size, parse_size
 
-__all__ = ["main"]
+__all__ = [
+    "Refusal",
+    "check_unused",
+    "existing_size",
+    "main",
+    "size_argument",
+    "uuid_argument",
+]
 
 
 class Refusal(Exception):
