@@ -1,6 +1,6 @@
 """Candidates for the end of a line, from the registry and the states of the volume."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,9 @@ from affs_fuse.runtime.ports import Plain
 from affs_fuse.runtime.words import Word, quote, split
 
 __all__ = ["CANDIDATES_MAX", "completions"]
+
+Names = Mapping[str, Sequence[tuple[str, str]]]
+"""By source: names, each with a word about it."""
 
 CANDIDATES_MAX = 200
 """More than a person reads."""
@@ -42,8 +45,21 @@ class _Place:
     candidates: Iterable[_Candidate]
 
 
-def completions(catalogue: Catalogue, states: list[Plain], line: str) -> dict[str, Value]:
-    """column (from 1) and length of what a candidate replaces; candidates: a list of {text,
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What values are taken from."""
+
+    catalogue: Catalogue
+    states: list[Plain]
+    names: Names
+
+
+def completions(
+    catalogue: Catalogue, states: list[Plain], line: str, names: Names | None = None
+) -> dict[str, Value]:
+    """names: of what is neither command nor state, by source (parameters.py).
+
+    column (from 1) and length of what a candidate replaces; candidates: a list of {text,
     source, kind, help}, where source is text quoted for the line; command and parameter: the names
     of those at the end of the line, or "". Inside open quotes there are no candidates."""
     try:
@@ -64,7 +80,8 @@ def completions(catalogue: Catalogue, states: list[Plain], line: str) -> dict[st
         except AffsError:
             return _nothing(line)
         name = command.name
-        place = _for_command(catalogue, states, command, words[1:], last)
+        known = _Known(catalogue, states, names or {})
+        place = _for_command(known, command, words[1:], last)
         prefix, start = prefix[place.shift :], start + place.shift
     found = [
         {"text": one.text, "source": quote(one.text), "kind": one.kind, "help": one.help}
@@ -99,13 +116,13 @@ def _inside_quotes(catalogue: Catalogue, line: str, error: AffsError) -> dict[st
         command = catalogue.find(words[0].text)
     except AffsError:
         return {}
-    parameter = _for_command(catalogue, [], command, words[1:-1], words[-1]).parameter
+    known = _Known(catalogue, [], {})
+    parameter = _for_command(known, command, words[1:-1], words[-1]).parameter
     return {"command": command.name, "parameter": parameter.name if parameter else ""}
 
 
 def _for_command(
-    catalogue: Catalogue,
-    states: list[Plain],
+    known: _Known,
     command: Command[Any],
     words: list[Word],
     last: Word | None,
@@ -113,12 +130,12 @@ def _for_command(
     """What fits behind words."""
     waiting, given, place_count, options_end = _read(command, words)
     if waiting is not None:
-        return _Place(0, waiting, _values(catalogue, states, waiting))
+        return _Place(0, waiting, _values(known, waiting))
     if last is not None and last.option_like and not options_end:
         name, equals, _ = last.source.partition("=")
         parameter = option_named(command, name)
         if equals and parameter is not None:
-            return _Place(len(name) + 1, parameter, _values(catalogue, states, parameter))
+            return _Place(len(name) + 1, parameter, _values(known, parameter))
         return _Place(0, parameter, _options(command, given))
     places = command.positionals
     if place_count < len(places):
@@ -128,7 +145,7 @@ def _for_command(
     else:
         none = options_end or last is not None
         return _Place(0, None, () if none else _options(command, given))
-    return _Place(0, place, _values(catalogue, states, place))
+    return _Place(0, place, _values(known, place))
 
 
 def _read(command: Command[Any], words: list[Word]) -> tuple[Parameter | None, set[str], int, bool]:
@@ -167,16 +184,16 @@ def _options(command: Command[Any], given: set[str]) -> Iterator[_Candidate]:
             yield _Candidate(parameter.word, "option", parameter.help)
 
 
-def _values(
-    catalogue: Catalogue, states: list[Plain], parameter: Parameter
-) -> Iterator[_Candidate]:
+def _values(known: _Known, parameter: Parameter) -> Iterator[_Candidate]:
     for value, about in parameter.type.choices().items():
         yield _Candidate(value, "value", about)
     if parameter.type.source == SOURCE_COMMANDS:
-        yield from _commands(catalogue)
+        yield from _commands(known.catalogue)
+    for name, about in known.names.get(parameter.type.source, ()):
+        yield _Candidate(name, "value", about)
     if parameter.type.source == SOURCE_STATES:
         for word in STATE_WORDS:
             yield _Candidate(word, "state", "")
-        for state in reversed(states):
+        for state in reversed(known.states):
             about = state["message"].partition("\n")[0]
             yield _Candidate(state["label"] or state["id"], "state", about)

@@ -20,11 +20,14 @@ from affs_fuse.volume.states import LABEL_BYTES_MAX, MESSAGE_BYTES_MAX, check_la
 __all__ = [
     "REQUIRED",
     "SOURCE_COMMANDS",
+    "SOURCE_HOOKS",
+    "SOURCE_PERSONALITIES",
     "SOURCE_STATES",
     "AnyValue",
     "Choice",
     "CommandName",
     "Flag",
+    "HookName",
     "Integer",
     "Label",
     "Moment",
@@ -50,6 +53,8 @@ STATE_WORDS = ("published", "working", "@")
 
 SOURCE_STATES = "states"
 SOURCE_COMMANDS = "commands"
+SOURCE_HOOKS = "hooks"
+SOURCE_PERSONALITIES = "personalities"
 
 
 PATH_BYTES_MAX = 4095
@@ -78,8 +83,7 @@ class ParameterType:
 
     name: ClassVar[str] = "string"
     source: ClassVar[str] = ""
-    """What the completer takes candidates from: SOURCE_STATES, SOURCE_COMMANDS, or "" for
-    `choices`."""
+    """What the completer takes candidates from: one of the SOURCE_ words, or "" for `choices`."""
     takes_value: ClassVar[bool] = True
     takes_rest: ClassVar[bool] = False
     """Of a positional that is all of the line behind the options, as it stands."""
@@ -176,6 +180,22 @@ class CommandName(ParameterType):
 
     name: ClassVar[str] = "command"
     source: ClassVar[str] = SOURCE_COMMANDS
+
+
+@dataclass(frozen=True, slots=True)
+class HookName(ParameterType):
+    """The name of a hook of the volume."""
+
+    name: ClassVar[str] = "hook"
+    source: ClassVar[str] = SOURCE_HOOKS
+
+
+@dataclass(frozen=True, slots=True)
+class PersonalityName(ParameterType):
+    """The name of a package, or `none`; where the command takes one, a manifest as text."""
+
+    name: ClassVar[str] = "personality"
+    source: ClassVar[str] = SOURCE_PERSONALITIES
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ docs/specs/DiskLayout.md, "State item"; semantics.md, "States". The table is loa
 opening (it is small: 10^4 states are 2 MB) and every change goes to table and tree together.
 """
 
+import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -281,9 +282,10 @@ class StateTable:
         if labelled := [state for state in listed if state.label and state.label == text]:
             return labelled[0]
         lowered = text.lower()
-        if len(text) < ID_PREFIX_MIN:
-            raise _not_found(text)
-        return _only([state for state in listed if state.hex_id.startswith(lowered)], text)
+        found = [state for state in listed if state.hex_id.startswith(lowered)]
+        if not found or len(text) < ID_PREFIX_MIN:
+            raise _not_found(text, [state.label for state in listed if state.label])
+        return _only(found, text)
 
 
 def check_label(label: str, states: Iterable[KeptState]) -> None:
@@ -338,11 +340,16 @@ def _only(matches: list[KeptState], text: str) -> KeptState:
     return matches[0]
 
 
-def _not_found(text: str) -> AffsError:
+def _not_found(text: str, labels: Iterable[str] = ()) -> AffsError:
+    """labels: among which one may have been meant."""
+    near = difflib.get_close_matches(text, [*labels], n=3, cutoff=0.6)
     return AffsError(
         "state.not_found",
         Category.NOT_FOUND,
         f"there is no kept state {text!r}",
-        hint="affsctl checkpoints lists them; a label, an id (4 digits or more), published, @ and"
+        hint=f"did you mean {' or '.join(near)}?"
+        if near
+        else "affsctl checkpoints lists them; a label, an id (4 digits or more), published, @ and"
         " @~N name one",
+        details={"candidates": near} if near else None,
     )

@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from wcwidth import wcswidth
 
@@ -20,6 +20,7 @@ def test_widths(text: str, width: int) -> None:
     assert columns.width_of(text) == width
 
 
+@settings(deadline=None)
 @given(TEXT, st.integers(1, 20))
 def test_what_is_cut_fits(text: str, width: int) -> None:
     kept = columns.cut(text, width)
@@ -28,6 +29,7 @@ def test_what_is_cut_fits(text: str, width: int) -> None:
     assert columns.width_of(columns.pad(kept, width)) == width
 
 
+@settings(deadline=None)
 @given(st.text("abzäßÅ日本語한글😀─é", max_size=20))
 def test_widths_as_terminals_take_them(text: str) -> None:
     assert columns.width_of(text) == wcswidth(text)

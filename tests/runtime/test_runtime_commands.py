@@ -109,3 +109,13 @@ async def test_help_describe_and_complete_as_commands() -> None:
     assert (await desk.error("help rolback"))["code"] == "command.unknown"
     answer = await desk.ok("complete 'status --x' --cursor 3")
     assert [one["text"] for one in answer["candidates"]] == ["status"]
+
+
+async def test_names_of_hooks_and_packages_complete() -> None:
+    desk = Desk(FakeRuntime())
+    found = (await desk.ok("complete 'use-personality s'"))["candidates"]
+    assert [one["source"] for one in found] == ["school-lab", "server"]
+    found = (await desk.ok("complete 'hook x pub'"))["candidates"]
+    assert [one["source"] for one in found] == ["publish"]
+    answer = completions(REGISTRY, [], "unhook ", {"hooks": [("copy", "/usr/bin/copy")]})
+    assert [one["source"] for one in answer["candidates"]] == ["copy"]

@@ -4,7 +4,7 @@ from typing import Any, cast
 
 import pytest
 import trio
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from runtime_fake import Ticking
 
@@ -86,6 +86,7 @@ STEPS = st.lists(
 )
 
 
+@settings(deadline=None)
 @given(STEPS)
 def test_what_is_missing_is_told_and_nothing_comes_twice(steps: list[str]) -> None:
     world = World()

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import trio
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from runtime_fake import OTHER, Desk, FakeRuntime
 from trio.testing import MockClock, wait_all_tasks_blocked
@@ -141,6 +141,7 @@ VALUES: st.SearchStrategy[Value] = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.sampled_from([*made().to_auv()]), VALUES))
 def test_a_volume_may_hold_anything_as_a_hook(changes: dict[str, Value]) -> None:
     value = {**made().to_auv(), **changes}

@@ -3,7 +3,7 @@
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 from runtime_fake import Desk, FakeRuntime
@@ -18,6 +18,7 @@ from affs_fuse.runtime.slow import KEPT_MAX, LINES_PER_PERIOD, SlowLog
 SECONDS = st.floats(min_value=0, max_value=100, allow_nan=False)
 
 
+@settings(deadline=None)
 @given(st.lists(SECONDS, min_size=1, max_size=50))
 def test_a_histogram_counts_every_time_once(times: list[float]) -> None:
     histogram = Histogram()
@@ -35,6 +36,7 @@ def _running(buckets: tuple[int, ...]) -> list[int]:
     return [sum(buckets[: end + 1]) for end in range(len(buckets))]
 
 
+@settings(deadline=None)
 @given(st.lists(SECONDS, min_size=1, max_size=50), st.sampled_from([0.5, 0.9, 0.99, 1.0]))
 def test_a_quantile_is_an_upper_bound_from_its_bucket(times: list[float], share: float) -> None:
     histogram = Histogram()

@@ -190,6 +190,7 @@ def test_a_made_up_package_only_tightens(package: str, data: st.DataObject) -> N
     trio.run(check_package, package, few)
 
 
+@settings(deadline=None)
 @given(MADE_UP)
 def test_confirmation_and_presence_are_monotone(package: str) -> None:
     """The same for all commands and dangers at once, without running anything."""
@@ -367,11 +368,13 @@ async def test_one_for_another_version_is_not_installed() -> None:
     assert (error["code"], error["category"]) == ("personality.version", "unsupported")
 
 
+@settings(deadline=None)
 @given(MADE_UP)
 def test_what_is_made_up_is_accepted(package: str) -> None:
     check_commands(read_manifest(package), BY_NAME)
 
 
+@settings(deadline=None)
 @given(st.text() | st.binary().map(lambda data: data.decode("latin-1")))
 def test_any_text_is_a_manifest_or_an_error(text: str) -> None:
     with suppress(AffsError):

@@ -5,7 +5,14 @@ from dataclasses import dataclass
 from affs_fuse.auv import Value
 from affs_fuse.runtime.command import Command, Context, Example, Kind
 from affs_fuse.runtime.completion import completions
-from affs_fuse.runtime.parameters import Integer, Text, argument, option
+from affs_fuse.runtime.parameters import (
+    SOURCE_HOOKS,
+    SOURCE_PERSONALITIES,
+    Integer,
+    Text,
+    argument,
+    option,
+)
 from affs_fuse.runtime.policy import Role
 from affs_fuse.runtime.results import Field, Schema, Shape
 from affs_fuse.runtime.words import LINE_CHARACTERS_MAX
@@ -24,7 +31,16 @@ class Options:
 async def _run(context: Context, options: Options) -> Value:
     states = await context.engine.states()
     line = options.line if options.cursor is None else options.line[: options.cursor]
-    return completions(context.catalogue, states, line)
+    return completions(context.catalogue, states, line, _names(context))
+
+
+def _names(context: Context) -> dict[str, list[tuple[str, str]]]:
+    packages = [(row["name"], row["title"]) for row in context.personalities.list()]
+    hooks = context.observation.hooks
+    return {
+        SOURCE_PERSONALITIES: [*packages, ("none", "everything, as it is without one")],
+        SOURCE_HOOKS: [(one.name, one.action) for one in hooks.all()] if hooks else [],
+    }
 
 
 COMPLETE = Command(

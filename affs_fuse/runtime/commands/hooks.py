@@ -8,7 +8,7 @@ from affs_fuse.runtime.command import Command, Context, Danger, Example, Kind, N
 from affs_fuse.runtime.effects import change_settings
 from affs_fuse.runtime.hook import HOOKED_KINDS, TIMEOUT_DEFAULT_S, TIMEOUT_MAX_S, Hook
 from affs_fuse.runtime.hooks import Hooks
-from affs_fuse.runtime.parameters import Choice, Integer, Text, argument, option
+from affs_fuse.runtime.parameters import Choice, HookName, Integer, Text, argument, option
 from affs_fuse.runtime.policy import Role
 from affs_fuse.runtime.results import Field, FieldKind, Schema, Shape
 
@@ -42,7 +42,7 @@ class AddOptions:
 
 @dataclass(frozen=True, slots=True)
 class RemoveOptions:
-    name: str = argument(Text(64), "which one")
+    name: str = argument(HookName(), "which one")
 
 
 def _hooks(context: Context) -> Hooks:

@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from affs_fuse.auv import Value
 from affs_fuse.runtime.command import Command, Context, Danger, Example, Kind, NoOptions, Plan
 from affs_fuse.runtime.effects import change_settings
-from affs_fuse.runtime.parameters import Text, argument
-from affs_fuse.runtime.personality import MANIFEST_BYTES_MAX
+from affs_fuse.runtime.parameters import PersonalityName, argument
 from affs_fuse.runtime.policy import Role
 from affs_fuse.runtime.results import Field, FieldKind, Schema, Shape
 
@@ -29,19 +28,19 @@ _MANIFEST = ("personality.manifest", "personality.version", "personality.not_fou
 @dataclass(frozen=True, slots=True)
 class OneOptions:
     name: str | None = argument(
-        Text(32), "which one; without it, the one in use", default=None
+        PersonalityName(), "which one; without it, the one in use", default=None
     )
 
 
 @dataclass(frozen=True, slots=True)
 class NameOptions:
-    name: str = argument(Text(32), "which one")
+    name: str = argument(PersonalityName(), "which one")
 
 
 @dataclass(frozen=True, slots=True)
 class SourceOptions:
     source: str = argument(
-        Text(MANIFEST_BYTES_MAX), "name of one that comes with AfFS, or a manifest as text"
+        PersonalityName(), "name of one that comes with AfFS, or a manifest as text"
     )
 
 
