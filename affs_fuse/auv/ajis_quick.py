@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from affs_fuse.auv.ajis import parse
-from affs_fuse.auv.ajis_source import decode_text
+from affs_fuse.auv.ajis_source import SURROGATE, decode_text
 from affs_fuse.auv.limits import DEFAULT_LIMITS
 from affs_fuse.auv.values import INT64_MAX, INT64_MIN, Value
 
@@ -68,7 +68,8 @@ def parse_quick(data: str | bytes) -> Value:
     """As `parse` with DEFAULT_LIMITS. Errors: TextError."""
     text = decode_text(data) if isinstance(data, bytes) else data
     if (
-        len(text) > _LENGTH_MAX
+        (isinstance(data, str) and SURROGATE.search(data) is not None)
+        or len(text) > _LENGTH_MAX
         or "\\u" in text
         or (len(text) > DEFAULT_LIMITS.key_bytes_max // 4 and _may_be_large(text))
         or text.count("[") + text.count("{") > _BRACKETS_MAX

@@ -9,11 +9,11 @@ import re
 from affs_fuse.auv.errors import TextError
 from affs_fuse.auv.limits import Limits
 
-__all__ = ["Source", "decode_text"]
+__all__ = ["SURROGATE", "Source", "decode_text"]
 
 _SPACE = re.compile(r"[ \t\r\n]*")
 _LINE_REST = re.compile(r"[^\r\n]*")
-_SURROGATE = re.compile("[\ud800-\udfff]")
+SURROGATE = re.compile("[\ud800-\udfff]")
 _FOUND = re.compile(r"[A-Za-z0-9_.+-]{1,24}|.", re.DOTALL)
 
 
@@ -26,7 +26,7 @@ class Source:
         self.text = text
         self.limits = limits
         self.space_separators = space_separators
-        surrogate = None if text.isascii() else _SURROGATE.search(text)
+        surrogate = None if text.isascii() else SURROGATE.search(text)
         if surrogate is not None:
             raise self.fault("unicode", surrogate.start(), "no lone surrogate")
 

@@ -115,6 +115,8 @@ def read_char(source: Source, start: int) -> tuple[Char, int]:
         raise _unfinished(source, start + 1, "'")
     else:
         end = start + 2
+    if not source.at(end):
+        raise source.fault("unfinished", end, "' that ends this")
     if source.at(end) != "'":
         raise source.fault("char", end, "' after one character")
     return Char(letter), end + 1
