@@ -151,16 +151,20 @@ class HookRules:
         for the very daemon that starts it, and its files are those of the volume."""
         try:
             found = os.stat(path)
+            folder = os.stat(os.path.dirname(path))
         except OSError as error:
             return error.strerror or str(error)
         if found.st_dev == own_device:
             return "it lies on this volume"
         if not stat.S_ISREG(found.st_mode) or not found.st_mode & 0o111:
             return "it is no program"
+        return self._doubt(found, "it") or self._doubt(folder, "its folder")
+
+    def _doubt(self, found: os.stat_result, what: str) -> str:
         if found.st_uid not in (0, self.owner_uid):
-            return "it belongs neither to root nor to the owner of the mount"
+            return f"{what} belongs neither to root nor to the owner of the mount"
         if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-            return "others can write to it"
+            return f"others can write to {what}"
         return ""
 
 

@@ -196,6 +196,10 @@ def test_programs_that_may_not_be_trusted(tmp_path: Path) -> None:
     assert rules.program_problem(str(program), tmp_path.stat().st_dev) == "it lies on this volume"
     program.chmod(0o775)
     assert rules.program_problem(str(program), -1) == "others can write to it"
+    program.chmod(0o755)
+    tmp_path.chmod(0o1777)  # somebody could put a link to another program in its place
+    assert rules.program_problem(str(program), -1) == "others can write to its folder"
+    tmp_path.chmod(0o755)
     assert rules.program_problem(str(tmp_path), -1) == "it is no program"
     assert "No such file" in rules.program_problem(str(tmp_path / "absent"), -1)
     if uid == 0:
