@@ -1,7 +1,7 @@
 """Events that outlive the daemon: kept in the volume, so that a cursor of an earlier life goes on.
 
 A *life* is one daemon's time with the volume; its events have a stream of their own. Kept are the
-newest EVENTS_KEPT_MAX events of the kinds in KEPT_KINDS, and of the newest LIVES_KEPT_MAX lives how
+newest EVENTS_KEPT_MAX events but those of PASSING_KINDS, and of the newest LIVES_KEPT_MAX lives how
 they ended (docs/specs/DiskLayout.md, "System tree", kind 7). Invariants:
 - Saving makes no commit: what waits is put into the system tree when a cut is made anyway. So an
   event is durable one commit after what it tells of.
@@ -19,20 +19,15 @@ from affs_fuse.auv import Value
 from affs_fuse.errors import AffsError
 from affs_fuse.volume.settings import SettingKind, Settings
 
-__all__ = ["EVENTS_KEPT_MAX", "KEPT_KINDS", "Event", "EventArchive", "lost_event"]
+__all__ = ["EVENTS_KEPT_MAX", "PASSING_KINDS", "Event", "EventArchive", "lost_event"]
 
 _log = logging.getLogger("affs.runtime")
 
 EVENTS_KEPT_MAX = 256
 LIVES_KEPT_MAX = 32
 
-KEPT_KINDS = frozenset(
-    {
-        "checkpoint", "publish", "rollback", "delete", "pin", "settings", "corruption",
-        "degraded", "space", "read_only", "job", "hook",
-    }
-)  # fmt: skip
-"""Not `commit`: there may be thousands, and each later one covers those before it."""
+PASSING_KINDS = frozenset({"commit", "lost"})
+"""Not kept: of commits there may be thousands, and each later one covers those before it."""
 
 LIVES = 0
 """Number of the setting that lists the lives; events have those from 1 on."""
@@ -114,7 +109,7 @@ class EventArchive:
 
     def note(self, event: Event) -> None:
         """An event of this life was published."""
-        if event["kind"] in KEPT_KINDS:
+        if event["kind"] not in PASSING_KINDS:
             self._pending.append(event)
             del self._pending[:-EVENTS_KEPT_MAX]
 

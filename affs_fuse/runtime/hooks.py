@@ -275,6 +275,8 @@ class Hooks:
     def _refuse(self, hook: Hook, event: Event, reason: str) -> None:
         """Told once: a hook of somebody else's volume may be on each commit."""
         self._refused += 1
+        tally = self._tallies.setdefault(hook.name, _Tally())
+        tally.last, tally.last_ns = f"refused: {reason}", self._clock.now_ns()
         told = (hook.name, reason)
         if told not in self._refusals_told and len(self._refusals_told) < HOOKS_MAX * 4:
             self._refusals_told.add(told)

@@ -272,6 +272,7 @@ async def test_a_foreign_volume_runs_nothing_and_is_told_of_once(
     assert len(caplog.records) == 1
     (row,) = await Desk(runtime).ok("hooks")
     assert (row["allowed"], "does not list it" in row["refusal"]) == (False, True)
+    assert row["last"] == f"refused: {row['refusal']}"
 
 
 @pytest.mark.parametrize(
