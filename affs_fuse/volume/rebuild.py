@@ -106,7 +106,7 @@ class Rebuild:
                 {node.address for node in placed if node.tree == TREE_NAMESPACE}
             ),
             unreadable_blocks=scan.unreadable_blocks,
-            notes=known.notes,
+            notes=known.notes + self._history.notes,
             ambiguous=self._history.ambiguous,
             lost_states=self._history.lost_states,
         )

@@ -67,6 +67,7 @@ class History:
     others: list[StatePlan] = field(default_factory=list)
     ambiguous: list[str] = field(default_factory=list)
     lost_states: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
     def rank(self, plan: StatePlan) -> Rank:
         """May a node of this birth be part of that state? An entry that may be of a state long
@@ -173,6 +174,8 @@ def _choose_states(
     """Kept states that users see, whose tree may be there."""
     for state in sorted(history.table.values(), key=lambda state: (state.seq, state.number)):
         if state.flags & (STATE_HIDDEN | STATE_DOOMED) or state.root.tree != TREE_NAMESPACE:
+            if state.restorable:
+                history.notes.append(f"state {state.name} was deleted and is left out")
             continue
         if not alive(state.root):
             history.lost_states.append(f"{state.name}: it was deleted, its tree is free space")

@@ -38,10 +38,12 @@ __all__ = [
     "destroy",
     "node_places",
     "shapes",
+    "store",
     "survey",
 ]
 
 MIB = 1 << 20
+PIECE = 64 << 10
 WORKING = "working"
 INTERNAL = 2 | 4  # hidden or doomed states are not recovered
 NAMESPACE, CHECKPOINT, SPACE = 1, 2, 4
@@ -275,4 +277,16 @@ class History:
 
 
 def copy(source: str, target: str) -> None:
-    Path(target).write_bytes(Path(source).read_bytes())
+    store(target, Path(source).read_bytes())
+
+
+def store(path: str, content: bytes | bytearray) -> None:
+    """As a sparse file: most of these volumes is nothing."""
+    nothing = bytes(PIECE)
+    with open(path, "wb") as file:
+        for at in range(0, len(content), PIECE):
+            piece = content[at : at + PIECE]
+            if piece != nothing:
+                file.seek(at)
+                file.write(piece)
+        file.truncate(len(content))

@@ -1,9 +1,11 @@
 """fsck.affs --rebuild recovers what leaves and data survive of, and says what does not."""
 
 import contextlib
+import errno
 import json
 import os
 import random
+from collections.abc import Sequence
 from itertools import combinations
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,6 +19,7 @@ from histories import (
     destroy,
     node_places,
     shapes,
+    store,
     survey,
 )
 from test_second_reader import Shape, fill
@@ -30,12 +33,15 @@ from affs_fuse.core.constants import (
     NODE_SIZE,
     SUPERBLOCK_OFFSET,
 )
+from affs_fuse.device.device import Buffer, Outcome, Result
 from affs_fuse.device.file import open_device
+from affs_fuse.device.memory import MemoryDevice
 from affs_fuse.errors import AffsError
 from affs_fuse.volume.mkfs import MkfsOptions, make_volume
 from affs_fuse.volume.rebuild import Rebuild, RebuildReport
 from affs_fuse.volume.rebuild_identity import find_out
 from affs_fuse.volume.rebuild_scan import Family, FoundHeader, FoundNode, Scan
+from affs_fuse.volume.superblock import read_superblock
 from affs_fuse.volume.verify import verify_volume
 from affs_tools import fsck
 from affs_tools.library import Library
@@ -308,6 +314,52 @@ def test_two_volumes_that_nothing_tells_apart() -> None:
     assert error.value.code == "rebuild.nothing"
 
 
+# ---- failing devices ----
+
+
+class FailingDevice(MemoryDevice):
+    """unreadable: byte ranges (offset, length). writes_left: then every write fails."""
+
+    unreadable: Sequence[tuple[int, int]] = ()
+    writes_left = 1 << 30
+
+    def read(self, offset: int, length: int) -> tuple[bytes, Result]:
+        for start, size in self.unreadable:
+            if offset < start + size and start < offset + length:
+                return b"", Result(Outcome.PERMANENT, 0, errno.EIO)
+        return super().read(offset, length)
+
+    def write(self, offset: int, buffers: Sequence[Buffer]) -> Result:
+        if self.writes_left <= 0:
+            return Result(Outcome.PERMANENT, 0, errno.EIO)
+        self.writes_left -= 1
+        return super().write(offset, buffers)
+
+
+def test_blocks_that_cannot_be_read(original: SimpleNamespace) -> None:
+    """They are passed over, one by one; what does not need them is there."""
+    device = FailingDevice(content=bytearray(Path(original.path).read_bytes()))
+    leaf = min(at for at, known in original.nodes.items() if known == (0, 1))
+    device.unreadable = [(leaf, BLOCK_SIZE), (SUPERBLOCK_OFFSET, BLOCK_SIZE), (40 * MIB, 8192)]
+    report = Rebuild(device).check()
+    assert report.unreadable_blocks == 4
+    assert sum(state.leaves_lost for state in report.states) > 0
+    assert all(state.objects > 20 for state in report.states)
+
+
+def test_an_interrupted_rebuild_leaves_nothing_that_opens(original: SimpleNamespace) -> None:
+    source = MemoryDevice(content=bytearray(Path(original.path).read_bytes()))
+    for writes in (0, 1, 2, 5, 10, 20):
+        target = FailingDevice(64 * MIB)
+        target.writes_left = writes
+        with pytest.raises(AffsError) as failure:
+            Rebuild(source).write(target, MkfsOptions())
+        assert failure.value.code == "device.io"
+        with pytest.raises(AffsError) as error:
+            read_superblock(target)
+        assert error.value.code == "volume.not_affs"
+
+
 # ---- any input ----
 
 
@@ -326,7 +378,7 @@ def test_garbage(original: SimpleNamespace, tmp_path: Path, seed: int) -> None:
     if seed % 2:
         del content_[chance.randrange(20 * MIB) :]
     source, target = str(tmp_path / "damaged"), str(tmp_path / "new")
-    Path(source).write_bytes(content_)
+    store(source, content_)
     with contextlib.suppress(AffsError):  # one clear error, of which any other kind is none
         rebuild(source, target)
 

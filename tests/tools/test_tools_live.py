@@ -1,6 +1,7 @@
 """mkfs, fsck and dump on a volume that is mounted, and the demonstration from end to end."""
 
 import os
+import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -36,6 +37,9 @@ def test_a_mounted_volume_is_left_alone(mounted: tuple[str, Path], capsys: Captu
     assert f"it is mounted on {directory}" in capsys.readouterr().err
     assert fsck.main([volume]) == fsck.OPERATIONAL
     assert f"it is mounted on {directory}" in capsys.readouterr().err
+    for arguments in (["--repair", volume], ["--rebuild", volume, "-n"]):
+        assert fsck.main(arguments) == fsck.OPERATIONAL
+        assert re.search(r"mounted on .* \(process \d+ has it open\)", capsys.readouterr().err)
     assert dump.main([volume]) == 1
     assert "has it open for writing" in capsys.readouterr().err
     assert (directory / "file").read_bytes() == b"data" * 5000
