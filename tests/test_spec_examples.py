@@ -102,6 +102,36 @@ def query_bench() -> QueryBench:
     return bench
 
 
+@pytest.fixture(scope="module")
+def guide_bench() -> QueryBench:
+    """The files of the guide: two kept states, and what came after each."""
+    bench = QueryBench()
+    files = dict(examples("../queries.md", "query files"))
+    for path in ("/orders/1001", "/orders/1002"):
+        bench.load(path, files[path].replace('"paid"', '"open"'))
+    bench.checkpoint("first")
+    for path, text in files.items():
+        if path not in ("/orders/1003", "/orders/1004", "/orders/draft"):
+            bench.load(path, text)
+    bench.checkpoint("second")
+    for path, text in files.items():
+        if path in ("/orders/1003", "/orders/1004", "/orders/draft"):
+            bench.load(path, text)
+    return bench
+
+
+@pytest.mark.parametrize(("query", "rows"), examples("../queries.md", "query rows"))
+def test_tasks_of_the_guide(guide_bench: QueryBench, query: str, rows: str) -> None:
+    assert auv.format_compact(guide_bench.rows(query)) == auv.format_compact(auv.parse(rows))
+
+
+@pytest.mark.parametrize(("query", "refusal"), examples("../queries.md", "query refuse"))
+def test_refusals_of_the_guide(guide_bench: QueryBench, query: str, refusal: str) -> None:
+    with pytest.raises(AffsError) as caught:
+        guide_bench.rows(query)
+    assert f"{caught.value.code} {caught.value.details['column']}" == refusal
+
+
 def _without_names_of_state(rows: list[auv.Value]) -> list[auv.Value]:
     """The page leaves out what is different on every volume."""
     hidden = ("id", "version")

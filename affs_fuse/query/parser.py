@@ -5,6 +5,7 @@ what was expected at its place, and near words where there are some.
 """
 
 import difflib
+import posixpath
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import TypeVar
@@ -36,7 +37,7 @@ from affs_fuse.query.tree import (
     Whole,
 )
 
-__all__ = ["AGGREGATES", "SOURCES", "STAGES_MAX", "parse_query", "suggest"]
+__all__ = ["AGGREGATES", "SOURCES", "STAGES_MAX", "is_object_id", "parse_query", "suggest"]
 
 SOURCES = ("find", "list", "get")
 AGGREGATES = ("count", "sum", "min", "max", "avg", "collect")
@@ -48,11 +49,10 @@ _ROW_WORDS = ("files", "records")
 T = TypeVar("T")
 
 
-def parse_query(line: str, start: int = 0, verb: str | None = None) -> Query:
-    """The query that stands in line from start on. verb: its source's word, where that was read
-    already, as the command's name. Errors: query.syntax."""
-    parser = _Parser(Lexer(line, start))
-    query = parser.query(verb, 0)
+def parse_query(line: str, directory: str = "/") -> Query:
+    """directory: what a path that begins with a dot begins at. Errors: query.syntax."""
+    parser = _Parser(Lexer(line), directory)
+    query = parser.query(0)
     parser.finish()
     return query
 
@@ -64,8 +64,9 @@ def suggest(text: str, known: Iterable[str]) -> str:
 
 
 class _Parser:
-    def __init__(self, lexer: Lexer) -> None:
+    def __init__(self, lexer: Lexer, directory: str) -> None:
         self._lexer = lexer
+        self._directory = directory
         self._expressions = ExpressionParser(lexer)
         self._depth = 0
         self._stages: dict[str, Callable[[Token], Stage]] = {
@@ -83,16 +84,15 @@ class _Parser:
 
     # ---- sources ----
 
-    def query(self, verb: str | None, depth: int) -> Query:
+    def query(self, depth: int) -> Query:
         self._depth = depth
         lexer = self._lexer
-        if verb is None:
-            word = lexer.next()
-            verb = word.text.lower()
-            if word.kind != "name" or verb not in SOURCES:
-                hint = suggest(word.text, SOURCES) or "a query begins with a source and its path"
-                expected = "expected find, list or get"
-                raise self._error(word, f"{expected}, found {word.shown}", hint)
+        word = lexer.next()
+        verb = word.text.lower()
+        if word.kind != "name" or verb not in SOURCES:
+            hint = suggest(word.text, SOURCES) or "a query begins with a source and its path"
+            expected = "expected find, list or get"
+            raise self._error(word, f"{expected}, found {word.shown}", hint)
         source, conditions = self._source(verb)
         stages: list[Stage] = [*conditions]
         while self._symbol("|"):
@@ -122,9 +122,15 @@ class _Parser:
         if place.kind == "bare" and place.text.lower() in _ROW_WORDS:
             records = place.text.lower() == "records"
             place = lexer.bare("a path")
-        if not (place.text.startswith("/") or _is_id(place.text)):
-            expected = "expected a path that begins with '/', or an object's id"
-            raise self._error(place, f"{expected}, found {place.shown}")
+        path = place.text
+        if path.startswith("."):
+            path = "/" + posixpath.normpath(posixpath.join(self._directory, path)).lstrip("/")
+        elif not (path.startswith("/") or is_object_id(path)):
+            raise self._error(
+                place,
+                f"expected a path, found {place.shown}",
+                "a path begins with '/', or with '.' where it is relative",
+            )
         state = since = None
         end = place.span
         while True:
@@ -145,7 +151,7 @@ class _Parser:
         if _is(lexer.peek(), "where"):
             conditions.append(self._where(lexer.next()))
         return (
-            Source(verb, records, place.text, state, since, place.span, place.span.to(end)),
+            Source(verb, records, path, state, since, place.span, place.span.to(end)),
             conditions,
         )
 
@@ -278,7 +284,7 @@ class _Parser:
         if depth > JOIN_DEPTH_MAX:
             raise self._error(word, f"joins nest at most {JOIN_DEPTH_MAX} deep")
         self._expect("(")
-        query = self.query(None, depth)
+        query = self.query(depth)
         self._expect(")")
         self._keyword("on")
         condition = self._expressions.value()
@@ -326,7 +332,8 @@ def _is(token: Token, word: str) -> bool:
     return token.kind == "name" and token.text.lower() == word
 
 
-def _is_id(text: str) -> bool:
+def is_object_id(text: str) -> bool:
+    """Whether it is written as an object's id, which no path is."""
     return len(text) == 32 and all(digit in "0123456789abcdef" for digit in text.lower())
 
 

@@ -18,6 +18,7 @@ import trio
 from affs_fuse.core.constants import OBJECT_BITS
 from affs_fuse.errors import AffsError
 from affs_fuse.posix.namespace import Namespace
+from affs_fuse.runtime.asker import Asker
 from affs_fuse.runtime.committer import Committer, CommitterStatistics
 from affs_fuse.runtime.describe import space_dict, state_dict, uuid_text
 from affs_fuse.runtime.differences import ObjectDiff, Paths, describe
@@ -33,7 +34,7 @@ from affs_fuse.runtime.loader import Loader
 from affs_fuse.runtime.opened_states import EMPTY, WORKING, OpenedStates
 from affs_fuse.runtime.operation_entries import append_entry, newest_entries
 from affs_fuse.runtime.ports import Emit, Plain
-from affs_fuse.runtime.queries import Asker, Queries
+from affs_fuse.runtime.queries import Queries
 from affs_fuse.runtime.record_operations import Operation
 from affs_fuse.runtime.records import Records
 from affs_fuse.runtime.rollback import LiveRollback
@@ -475,14 +476,13 @@ class Engine:
     async def check_directory(self, path: str, asker: Session) -> None:
         await self.run(self._queries.check_directory, path, asker.identity)
 
-    async def query(self, line: str, asker: Session, memory_bytes: int, emit: Emit) -> Plain:
-        return await self._queries.run(line, _asker(asker, memory_bytes), emit)
+    async def query(self, line: str, asker: Asker, emit: Emit) -> Plain:
+        return await self._queries.run(line, asker, emit)
 
     async def explain(
-        self, line: str, asker: Session, memory_bytes: int, *, analyze: bool
+        self, line: str, asker: Asker, *, analyze: bool
     ) -> tuple[list[Plain], Plain]:
-        explain = self._queries.analyze if analyze else self._queries.explain
-        return await explain(line, _asker(asker, memory_bytes))
+        return await (self._queries.analyze if analyze else self._queries.explain)(line, asker)
 
     async def change_records(
         self, operations: Sequence[Operation], asker: Session, expect: Basis = None
@@ -524,6 +524,3 @@ class Engine:
             self._workers.statistics(),
         )
 
-
-def _asker(session: Session, memory_bytes: int) -> Asker:
-    return Asker(session.identity, session.role, memory_bytes)

@@ -24,6 +24,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from typing import Any, Protocol
 
 from affs_fuse.auv import Value
+from affs_fuse.runtime.asker import Asker
 from affs_fuse.runtime.expectation import Basis
 from affs_fuse.runtime.record_operations import Operation
 from affs_fuse.runtime.session import Session
@@ -150,7 +151,7 @@ class EnginePort(Protocol):
         """That path names a directory that the asker may enter. not_found: record.not_found;
         denied: record.denied; invalid: session.directory."""
 
-    async def query(self, line: str, asker: Session, memory_bytes: int, emit: Emit) -> Plain:
+    async def query(self, line: str, asker: Asker, emit: Emit) -> Plain:
         """Gives each row of a query (docs/specs/QueryLanguage.md) to emit. rows, files (looked at),
         refused (no records), denied (not readable for the asker), problems (of the first refused:
         code, message, path, line, column ...). query.*, record.*, state.*; denied: policy.role, for
@@ -167,7 +168,7 @@ class EnginePort(Protocol):
         """changes (action, path, before, after, to), basis; nothing changed."""
 
     async def explain(
-        self, line: str, asker: Session, memory_bytes: int, *, analyze: bool
+        self, line: str, asker: Asker, *, analyze: bool
     ) -> tuple[list[Plain], Plain]:
         """The steps of a query: step, text, rows (estimate, or None), inside ("join", optional);
         with analyze, which runs it, in and out (counts). And a summary: files, and with analyze as

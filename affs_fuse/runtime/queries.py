@@ -10,7 +10,7 @@ Invariants:
 import stat
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 
 import trio
 
@@ -27,6 +27,7 @@ from affs_fuse.query.parser import parse_query
 from affs_fuse.query.planning import Plan, plan_query
 from affs_fuse.query.sources import Report, RowSource, Wanted
 from affs_fuse.query.tree import Source
+from affs_fuse.runtime.asker import Asker
 from affs_fuse.runtime.loader import Loader
 from affs_fuse.runtime.opened_states import WORKING, OpenedStates
 from affs_fuse.runtime.policy import Identity, Policy, Role
@@ -34,18 +35,9 @@ from affs_fuse.runtime.ports import Emit, Plain
 from affs_fuse.volume.missing import DataMissing, NodeMissing
 from affs_fuse.volume.volume import Volume
 
-__all__ = ["Asker", "Queries", "credentials_of"]
+__all__ = ["Queries", "credentials_of"]
 
 SLICE_S = 0.002
-
-
-@dataclass(frozen=True, slots=True)
-class Asker:
-    """Whose query it is, and how many bytes it may keep in memory."""
-
-    identity: Identity
-    role: Role
-    memory_bytes: int
 
 
 def credentials_of(identity: Identity) -> Credentials:
@@ -70,12 +62,16 @@ class Queries:
         entry = find_file(reader, path)
         if not stat.S_ISDIR(entry.inode.mode):
             raise AffsError(
-                "session.directory", Category.INVALID, f"{path} is no directory",
+                "session.directory",
+                Category.INVALID,
+                f"{path} is no directory",
                 hint="`cd` goes to directories",
             )
         if not reader.may(entry.number, entry.inode, EXECUTE):
             raise AffsError(
-                "session.directory", Category.INVALID, f"{path} is not open to you",
+                "session.directory",
+                Category.INVALID,
+                f"{path} is not open to you",
                 hint="it takes the right to search the directory",
             )
 
@@ -117,7 +113,7 @@ class Queries:
         }  # fmt: skip
 
     def _plan(self, line: str, asker: Asker) -> Plan:
-        plan = plan_query(line, parse_query(line), self._volume.clock.now_ns())
+        plan = plan_query(line, parse_query(line, asker.directory), self._volume.clock.now_ns())
         if any(source.state or source.since for source in _sources(plan)):
             Policy.demand(Role.ADMIN, asker.role, "asking a kept state")
         return plan

@@ -110,6 +110,9 @@ class Records:
                     continue
                 changed = await self._change(prepared, credentials)
             if changed is not None:
+                with trio.CancelScope(shield=True):  # it is done, whoever still waits
+                    await self._tell(changed)
+                    await self._commit()
                 return [_result(one, after) for one, after in zip(prepared, changed, strict=True)]
         raise _busy()
 
@@ -140,8 +143,6 @@ class Records:
                     return None
                 failed = prepared[error.index].operation
                 raise _step_error(error.error, failed, error.index) from None
-            await self._tell(changed)
-            await self._commit()
         return changed
 
     # ---- before ----

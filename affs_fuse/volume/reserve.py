@@ -9,7 +9,7 @@ from enum import IntEnum
 
 from affs_fuse.volume.space import Space, no_space
 
-__all__ = ["ReservePolicy", "RoomKind", "nodes_of"]
+__all__ = ["ReservePolicy", "RoomKind", "held_nodes_of", "nodes_of"]
 
 OPERATION_NODES = 16
 """Nodes that one operation may add: the paths of a few keys, with splits."""
@@ -17,6 +17,10 @@ OPERATION_NODES = 16
 FURTHER_NODES = 8
 """Of each further operation in one turn: its few leaves, split, and what above them is not shared
 with the first."""
+
+FURTHER_NODES_HELD = 3
+"""The same in memory, where a bound for the worst of all trees would be held for nothing. An
+operation asks again for its own."""
 
 ITEMS_PER_NODE = 100
 """Extent items that fit a node, pessimistically: what buffered blocks may need when they are
@@ -30,6 +34,11 @@ DIRTY_NODES_MAX = 8192
 def nodes_of(operations: int) -> int:
     """Nodes that so many operations in one turn may add or change."""
     return OPERATION_NODES + FURTHER_NODES * (operations - 1)
+
+
+def held_nodes_of(operations: int) -> int:
+    """Nodes to have memory for before so many operations begin."""
+    return OPERATION_NODES + FURTHER_NODES_HELD * (operations - 1)
 
 
 class RoomKind(IntEnum):

@@ -39,7 +39,7 @@ from affs_fuse.volume.loading import Load, Preparation
 from affs_fuse.volume.missing import BlockRead, DataMissing
 from affs_fuse.volume.opening import OpenOptions, Parts, open_parts
 from affs_fuse.volume.operation_log import OperationLog
-from affs_fuse.volume.reserve import ReservePolicy, RoomKind, nodes_of
+from affs_fuse.volume.reserve import ReservePolicy, RoomKind, held_nodes_of
 from affs_fuse.volume.settings import Settings
 from affs_fuse.volume.states import KeptState, StateTable
 from affs_fuse.volume.statistics import StatFs, Statistics
@@ -188,7 +188,7 @@ class Volume:
     def begin_change(self, operations: int = 1) -> None:
         """An operation changes something from here on (half_done.py). Memory for its nodes is taken
         first, so that it cannot be missing half way. Errors: MemoryError."""
-        self.cache.reserve(nodes_of(operations))
+        self.cache.reserve(held_nodes_of(operations))
         self._change.begin()
 
     def run(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:

@@ -73,7 +73,6 @@ def test_what_cannot_be_done_is_said(mounted: Mounted, client: Client) -> None:
         ("create /p/a 2", "record.exists"),
         ("create /none/a 2", "record.not_found"),
         ("create /p/a/b 2", "record.path"),
-        ("create p/b 2", "record.path"),
         ("create / 2", "record.path"),
         ("create /.affs 2", "record.denied"),
         (f"create /p/{'x' * 300} 2", "record.path"),
@@ -99,6 +98,9 @@ def test_what_cannot_be_done_is_said(mounted: Mounted, client: Client) -> None:
     assert (error.details["line"], error.details["column"]) == (2, 6)
     assert (mounted.directory / "p/bad").read_text() == '{"a": 1,\n "b" 2}'
     assert (mounted.directory / "p/a").read_text() == "1\n"
+    with pytest.raises(AffsError) as caught:
+        client.command("batch", {"operations": [{"update": "0" * 31, "changes": ["unset", "a"]}]})
+    assert caught.value.code == "record.not_found"
 
 
 def test_versions_guard_against_changes_of_others(mounted: Mounted, client: Client) -> None:

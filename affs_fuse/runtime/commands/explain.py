@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from affs_fuse.auv import Value
 from affs_fuse.runtime.command import Command, Context, Example, Kind
-from affs_fuse.runtime.commands.find import QUERY_ERRORS, QueryOptions
+from affs_fuse.runtime.commands.find import QUERY_ERRORS, QueryOptions, asker_of
 from affs_fuse.runtime.parameters import Flag, option
 from affs_fuse.runtime.policy import Role
 from affs_fuse.runtime.results import Field, FieldKind, Schema, Shape
@@ -22,7 +22,7 @@ async def _run(context: Context, options: Options) -> Value:
     analyze = options.analyze or first.lower() == "analyze"
     line = rest.lstrip() if first.lower() == "analyze" else options.query
     steps, summary = await context.engine.explain(
-        line, context.session, options.memory << 20, analyze=analyze
+        line, asker_of(context, options), analyze=analyze
     )
     for step in steps:
         await context.reply.item(step)

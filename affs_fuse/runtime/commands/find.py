@@ -4,12 +4,13 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from affs_fuse.auv import Value
+from affs_fuse.runtime.asker import Asker
 from affs_fuse.runtime.command import Command, Context, Example, Kind
 from affs_fuse.runtime.parameters import Integer, QueryText, argument, option
 from affs_fuse.runtime.policy import Role
 from affs_fuse.runtime.results import Field, FieldKind, Schema, Shape
 
-__all__ = ["FIND", "GET", "LIST", "QUERY_ERRORS", "QueryOptions"]
+__all__ = ["FIND", "GET", "LIST", "QUERY_ERRORS", "QueryOptions", "asker_of"]
 
 MEMORY_MIB_MAX = 192
 MEMORY_MIB = 64
@@ -31,11 +32,15 @@ class QueryOptions:
     )
 
 
+def asker_of(context: Context, options: QueryOptions) -> Asker:
+    """Whoever gave this command."""
+    return Asker(context.session.identity, context.role, context.directory, options.memory << 20)
+
+
 def _runner(verb: str) -> Callable[[Context, QueryOptions], Awaitable[Value]]:
     async def run(context: Context, options: QueryOptions) -> Value:
         line = f"{verb} {options.query}"
-        memory_bytes = options.memory << 20
-        return await context.engine.query(line, context.session, memory_bytes, context.reply.item)
+        return await context.engine.query(line, asker_of(context, options), context.reply.item)
 
     return run
 

@@ -6,18 +6,18 @@ from typing import Any
 from affs_fuse.auv import Value
 from affs_fuse.errors import AffsError, Category
 from affs_fuse.query.editing import parse_changes
+from affs_fuse.query.parser import is_object_id
 from affs_fuse.runtime.command import Command, Context, Danger, Example, Kind, Plan
-from affs_fuse.runtime.parameters import AnyValue, Flag, Text, argument, option
-from affs_fuse.runtime.policy import Role
+from affs_fuse.runtime.parameters import AnyValue, Flag, PathText, Text, argument, option
+from affs_fuse.runtime.policy import Policy, Role
 from affs_fuse.runtime.record_operations import Operation
 from affs_fuse.runtime.results import Field, FieldKind, Schema, Shape
 
 __all__ = ["BATCH", "CREATE", "ERASE", "MOVE", "UPDATE"]
 
-PATH_BYTES_MAX = 4096
 VERSION_BYTES_MAX = 64
 _GROUP = "Records and queries"
-_PATH = Text(PATH_BYTES_MAX)
+_PATH = PathText()
 _ERRORS = (
     "record.not_found", "record.exists", "record.denied", "record.path", "record.no_file",
     "record.syntax", "record.too_large", "record.change", "record.version", "record.busy",
@@ -61,17 +61,35 @@ class BatchOptions:
     erasures: bool = option(Flag(), "erasing is meant, where it is among them")
 
 
-def _update(options: UpdateOptions) -> Operation:
-    changes = tuple(parse_changes(list(options.changes)))
-    return Operation("update", options.path, changes=changes, if_version=options.if_version)
+def _path(context: Context, command: str, text: str) -> str:
+    """The path that is meant, or an object's id as it is. Rules of roles that are for certain paths
+    know nothing of ids, so they do not count for one."""
+    if not is_object_id(text):
+        return context.path(text)
+    session = context.session
+    role = session.policy.role_for(session.identity, command, ())
+    Policy.demand(Role.OPERATOR, role, "changing a record by its id", session.identity.user)
+    return text
 
 
-def _move(options: MoveOptions) -> Operation:
-    return Operation("move", options.path, target=options.target, if_version=options.if_version)
+def _create(context: Context, options: CreateOptions) -> Operation:
+    return Operation("create", context.path(options.path), options.value)
 
 
-def _erase(options: EraseOptions) -> Operation:
-    return Operation("erase", options.path, if_version=options.if_version)
+def _update(context: Context, options: UpdateOptions) -> Operation:
+    return Operation(
+        "update", _path(context, "update", options.path),
+        changes=tuple(parse_changes(list(options.changes))), if_version=options.if_version,
+    )  # fmt: skip
+
+
+def _move(context: Context, options: MoveOptions) -> Operation:
+    path, target = _path(context, "move", options.path), context.path(options.target)
+    return Operation("move", path, target=target, if_version=options.if_version)
+
+
+def _erase(context: Context, options: EraseOptions) -> Operation:
+    return Operation("erase", _path(context, "erase", options.path), if_version=options.if_version)
 
 
 async def _apply(context: Context, operations: list[Operation]) -> list[dict[str, Any]]:
@@ -83,23 +101,23 @@ async def _planned(context: Context, operations: list[Operation]) -> Plan:
 
 
 async def _run_create(context: Context, options: CreateOptions) -> Value:
-    return (await _apply(context, [Operation("create", options.path, options.value)]))[0]
+    return (await _apply(context, [_create(context, options)]))[0]
 
 
 async def _run_update(context: Context, options: UpdateOptions) -> Value:
-    return (await _apply(context, [_update(options)]))[0]
+    return (await _apply(context, [_update(context, options)]))[0]
 
 
 async def _run_move(context: Context, options: MoveOptions) -> Value:
-    return (await _apply(context, [_move(options)]))[0]
+    return (await _apply(context, [_move(context, options)]))[0]
 
 
 async def _run_erase(context: Context, options: EraseOptions) -> Value:
-    return (await _apply(context, [_erase(options)]))[0]
+    return (await _apply(context, [_erase(context, options)]))[0]
 
 
 async def _run_batch(context: Context, options: BatchOptions) -> Value:
-    changed = await _apply(context, _operations(options))
+    changed = await _apply(context, _operations(context, options))
     return {"count": len(changed), "records": [_brief(one) for one in changed]}
 
 
@@ -115,17 +133,17 @@ _KEYS = {
 }
 
 
-def _operations(options: BatchOptions) -> list[Operation]:
+def _operations(context: Context, options: BatchOptions) -> list[Operation]:
     given = options.operations
     if not isinstance(given, list) or not given:
         raise _wrong("a batch is an Array of at least one operation")
-    found = [_operation(one, index) for index, one in enumerate(given)]
+    found = [_operation(context, one, index) for index, one in enumerate(given)]
     if not options.erasures and any(one.verb == "erase" for one in found):
         raise _wrong("records would be erased", "say so with --erasures")
     return found
 
 
-def _operation(given: Value, index: int) -> Operation:
+def _operation(context: Context, given: Value, index: int) -> Operation:
     verbs = [verb for verb in _KEYS if isinstance(given, dict) and verb in given]
     if len(verbs) != 1:
         raise _wrong(f"operation {index} is an Object with one of {', '.join(_KEYS)}")
@@ -143,8 +161,9 @@ def _operation(given: Value, index: int) -> Operation:
         raise _wrong(f"operation {index}: changes are an Array")
     path, target, version = texts
     return Operation(
-        verb, path, given.get("value"),
-        tuple(parse_changes(changes)) if verb == "update" else (), target, version,
+        verb, _path(context, "batch", path), given.get("value"),
+        tuple(parse_changes(changes)) if verb == "update" else (),
+        context.path(target) if target else "", version,
     )  # fmt: skip
 
 
@@ -197,7 +216,7 @@ UPDATE = Command(
     ),
     options=UpdateOptions,
     run=_run_update,
-    plan=lambda context, options: _planned(context, [_update(options)]),
+    plan=lambda context, options: _planned(context, [_update(context, options)]),
     danger=Danger.REVERSIBLE,
     result=_result("Updated {path}, version {version}."),
     errors=_ERRORS,
@@ -216,7 +235,7 @@ MOVE = Command(
     description="The new path has to be free, and its directory has to be there.",
     options=MoveOptions,
     run=_run_move,
-    plan=lambda context, options: _planned(context, [_move(options)]),
+    plan=lambda context, options: _planned(context, [_move(context, options)]),
     danger=Danger.REVERSIBLE,
     result=_result("Moved {from} to {path}."),
     errors=_ERRORS,
@@ -235,7 +254,7 @@ ERASE = Command(
     ),
     options=EraseOptions,
     run=_run_erase,
-    plan=lambda context, options: _planned(context, [_erase(options)]),
+    plan=lambda context, options: _planned(context, [_erase(context, options)]),
     danger=Danger.DESTRUCTIVE,
     result=_result("Erased {path}."),
     errors=_ERRORS,
@@ -255,7 +274,7 @@ BATCH = Command(
     ),
     options=BatchOptions,
     run=_run_batch,
-    plan=lambda context, options: _planned(context, _operations(options)),
+    plan=lambda context, options: _planned(context, _operations(context, options)),
     danger=Danger.REVERSIBLE,
     destructive_with=("erasures",),
     result=Schema(

@@ -13,6 +13,7 @@ from pathlib import Path
 from affs_tools.bench.clients import measure_clients
 from affs_tools.bench.figures import Figure, markdown, plain_text
 from affs_tools.bench.large import measure_large
+from affs_tools.bench.records import measure_records
 from affs_tools.bench.requests import measure_requests
 from affs_tools.bench.streams import measure_streams
 from affs_tools.bench.sums import measure_sums
@@ -50,13 +51,17 @@ def clients(setting: Setting) -> list[Figure]:
     return measure_clients(setting.scratch, setting.disk, count, seconds)
 
 
+def records(setting: Setting) -> list[Figure]:
+    return measure_records(setting.scratch, setting.memory, 5000 if setting.quick else 100_000)
+
+
 def sums(_: Setting) -> list[Figure]:
     return measure_sums()
 
 
 SECTIONS: dict[str, Callable[[Setting], list[Figure]]] = {
     "requests": requests, "streams": streams, "large": large, "clients": clients,
-    "sums": sums,
+    "records": records, "sums": sums,
 }
 
 
