@@ -8,12 +8,14 @@ holds up its own requests alone; when it goes, its requests are cancelled; no ex
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 
 import trio
 
 from affs_fuse import __version__
 from affs_fuse.auv import AuvError, Value
 from affs_fuse.control.outbox import Outbox
+from affs_fuse.control.turns import Turns, pieces
 from affs_fuse.errors import AffsError, Category
 from affs_fuse.protocol import (
     Answer,
@@ -105,6 +107,7 @@ class Connection:
         volume: Plain,
         limits: ConnectionLimits,
         pending: Callable[["Connection", int], bool],
+        turns: Turns,
     ) -> None:
         self._stream = stream
         self._identity = identity
@@ -112,6 +115,7 @@ class Connection:
         self._volume = volume
         self._limits = limits
         self._pending = pending
+        self._turns = turns
         self._protocol = ServerConnection(
             frame_bytes_max=limits.frame_bytes_max, requests_max=limits.requests_max
         )
@@ -162,13 +166,17 @@ class Connection:
             data = await self._receive()
             if data is None:
                 return
-            messages = self._protocol.receive(data)
-            for message in messages:
-                if not await self._handle(message, requests):
-                    return
+            came = False
+            for piece in pieces(data, self._protocol.pending_bytes):
+                parse = partial(self._protocol.receive, piece)
+                messages = await self._turns.take(self._identity.uid, parse)
+                came = came or bool(messages)
+                for message in messages:
+                    if not await self._handle(message, requests):
+                        return
             if not data:
                 return
-            self._set_read_deadline(bool(messages))
+            self._set_read_deadline(came)
             if not self._pending(self, self._protocol.pending_bytes):
                 await self._refuse(
                     AffsError(

@@ -15,6 +15,7 @@ import trio
 from affs_fuse.control.connection import Connection, ConnectionLimits
 from affs_fuse.control.peer import peer_identity, user_name
 from affs_fuse.control.socket_file import SocketFile
+from affs_fuse.control.turns import Turns
 from affs_fuse.errors import AffsError, Category
 from affs_fuse.protocol import Failure, ServerConnection, path_fields
 from affs_fuse.runtime.dispatcher import Dispatcher
@@ -67,6 +68,7 @@ class ControlServer:
         self._pending: dict[Connection, int] = {}
         self._pending_bytes = 0
         self._refused = 0
+        self._turns = Turns()
         self._names: OrderedDict[int, str] = OrderedDict()
 
     def statistics(self) -> ControlStatistics:
@@ -107,6 +109,7 @@ class ControlServer:
                 self._volume,
                 self._limits.connection,
                 self._hold_pending,
+                self._turns,
             ).run()
         finally:
             self._by_uid[identity.uid] -= 1

@@ -153,10 +153,12 @@ def _prepare_directory(directory: str) -> None:
     our files."""
     os.makedirs(directory, mode=0o755, exist_ok=True)
     for place in (directory, os.path.dirname(directory)):
+        # Who made a symbolic link decides where it leads; in /tmp that may be anybody.
+        linked = os.lstat(place).st_uid not in (0, os.geteuid())
         found = os.stat(place)
         ours = found.st_uid in (0, os.geteuid())
         shared = found.st_mode & (stat.S_IWGRP | stat.S_IWOTH) and not found.st_mode & stat.S_ISVTX
-        if not ours or shared:
+        if linked or not ours or shared:
             raise AffsError(
                 "control.directory",
                 Category.DENIED,

@@ -17,6 +17,8 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
+from affs_fuse.clock import SYSTEM_CLOCK
+from affs_fuse.daemon.log_limit import LogLimit
 from affs_fuse.errors import AffsError, Category
 from affs_fuse.runtime.trace import TraceFilter
 
@@ -149,6 +151,7 @@ def configure_logging(
         ) from error
     handler.addFilter(TraceFilter())
     handler.addFilter(_tells_something)
+    handler.addFilter(LogLimit(SYSTEM_CLOCK.monotonic))
     root.addHandler(handler)
 
 

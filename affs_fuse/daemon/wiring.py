@@ -9,6 +9,7 @@ from affs_fuse.auv import Value
 from affs_fuse.clock import SYSTEM_CLOCK, system_entropy
 from affs_fuse.control import ControlServer, Exposition, SystemAccounts, control_metrics
 from affs_fuse.daemon.config import Environment, MountConfig
+from affs_fuse.daemon.descriptors import control_limits
 from affs_fuse.daemon.host_config import config_files, read_host_config
 from affs_fuse.errors import AffsError, Category
 from affs_fuse.fuse.invalidation import KernelCaches
@@ -122,7 +123,7 @@ def build_parts(
         observation=observation,
         accounts=SystemAccounts(),
     )
-    control = ControlServer(dispatcher, _about(volume, config))
+    control = ControlServer(dispatcher, _about(volume, config), control_limits())
     for source in (
         VolumeMetrics(volume, namespace, engine, version).families,
         fuse_metrics(operations.statistics, session.spin_statistics),

@@ -208,7 +208,8 @@ def open_device(path: str, *, read_only: bool = False) -> FileDevice:
 
     Errors: device.not_found, device.denied, device.unsuitable (a directory, say), device.busy.
     """
-    flags = os.O_CLOEXEC | (os.O_RDONLY if read_only else os.O_RDWR)
+    # Without O_NONBLOCK, opening a fifo waits for somebody at its other end.
+    flags = os.O_CLOEXEC | os.O_NONBLOCK | (os.O_RDONLY if read_only else os.O_RDWR)
     with contextlib.suppress(OSError):
         if not read_only and stat.S_ISBLK(os.stat(path).st_mode):
             flags |= os.O_EXCL
@@ -218,6 +219,12 @@ def open_device(path: str, *, read_only: bool = False) -> FileDevice:
         raise _open_error(path, error) from error
     try:
         mode = os.fstat(descriptor).st_mode
+        if stat.S_ISBLK(mode) and not read_only and not flags & os.O_EXCL:
+            # The name led to something else a moment ago.
+            raise AffsError(
+                "device.busy", Category.BUSY, f"{path} changed while it was being opened",
+                retryable=True,
+            )
         if not (stat.S_ISREG(mode) or stat.S_ISBLK(mode)):
             raise AffsError(
                 "device.unsuitable",

@@ -217,3 +217,15 @@ def test_what_dead_views_left_is_removed_and_nothing_else(tmp_path: Path) -> Non
         assert not lost.exists()
         assert not (tmp_path / "u.view.1.sock").exists()
     remove_dead_views(str(tmp_path / "absent"))
+
+
+@root_only
+def test_a_directory_behind_a_link_that_somebody_else_made(tmp_path: Path) -> None:
+    """As anybody could put one at /tmp/affs-1000, to have our files elsewhere."""
+    (tmp_path / "ours").mkdir(mode=0o700)
+    (tmp_path / "link").symlink_to(tmp_path / "ours")
+    with SocketFile.open(str(tmp_path / "link" / "c.sock")):
+        pass
+    os.chown(tmp_path / "link", 65534, 65534, follow_symlinks=False)
+    assert code_of(str(tmp_path / "link" / "c.sock")) == "control.directory"
+    assert os.listdir(tmp_path / "ours") == []

@@ -197,3 +197,11 @@ def test_going_around_the_hosts_copy_shows_what_the_medium_has(tmp_path: Path) -
             assert device.read_medium(4096, 4096)[0] == b"b" * 4096
     finally:
         subprocess.run(["losetup", "-d", loop], check=True)
+
+
+@pytest.mark.parametrize("read_only", [True, False])
+def test_a_fifo_is_refused_and_not_waited_for(tmp_path: Path, read_only: bool) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    with pytest.raises(AffsError) as caught:
+        open_device(str(tmp_path / "fifo"), read_only=read_only)
+    assert caught.value.code == "device.unsuitable"

@@ -78,6 +78,9 @@ def test_damaged_data_is_found_below_good_copies(folder: Path) -> None:
         assert damaged(mounted, "/a")[0]["path"] == "/a/b/file"
         assert damaged(mounted, "/a/b/file", "--state", "first")[0]["state"] == "first"
         assert verify(mounted, "/other")[0] == []
+        for path in ("/../etc", "/a/../other", "/nothing"):  # of the volume, and no other way
+            refused = json.loads(mounted.affsctl("verify", path, status=16))
+            assert refused["error"]["code"] == "verification.path"
         assert verify(mounted, "--since", "first")[0] == []
         assert mounted.affsctl("status")["verified"]["damage"] >= 1
         # What is put right is no longer known as damage after the next whole verification.

@@ -23,6 +23,7 @@ FILE_LINES_MAX = 600
 
 CODE_SUFFIXES = {".py", ".pyi", ".c", ".h"}
 SKIPPED_FOLDERS = {"build", "dist", "__pycache__", "demo-mnt"}
+RUNNING_MODULES = {"pickle", "marshal", "shelve", "code"}
 CLOCK_MODULES = {"time", "random", "secrets"}
 CLOCK_CALLS = {
     "os.urandom", "os.getrandom", "uuid.uuid1", "uuid.uuid4", "datetime.now", "datetime.utcnow",
@@ -199,6 +200,22 @@ def clock_in_one_place(source: Source) -> Iterator[Finding]:
     for node in source.nodes:
         if isinstance(node, ast.Call) and dotted(node.func) in CLOCK_CALLS:
             yield source.finding(node.lineno, f"{dotted(node.func)}(); {remedy}")
+
+
+def nothing_runs_data(source: Source) -> Iterator[Finding]:
+    """The daemon reads what others have made: none of it may become code or a shell's line."""
+    if not source.under("affs_fuse"):
+        return
+    for line, module in imported_modules(source):
+        if module in RUNNING_MODULES:
+            yield source.finding(line, f"import of {module}; use auv, which only makes values")
+    for node in source.nodes:
+        if not isinstance(node, ast.Call):
+            continue
+        if dotted(node.func) in ("eval", "exec", "compile", "os.system", "os.popen"):
+            yield source.finding(node.lineno, f"{dotted(node.func)}(); do without it")
+        if any(word.arg == "shell" for word in node.keywords):
+            yield source.finding(node.lineno, "shell=; give the program its words as a list")
 
 
 def one_room_calls_c(source: Source) -> Iterator[Finding]:
@@ -403,7 +420,8 @@ def commands_documented(sources: list[Source], root: Path) -> Iterator[Finding]:
 TEXT_RULES: list[Rule] = [lines_fit, file_fits]
 PYTHON_RULES: list[Rule] = [
     has_docstring, functions_fit, no_print, imports_on_top, no_global, no_silent_except,
-    environment_in_one_place, clock_in_one_place, one_room_calls_c, packages_by_name,
+    environment_in_one_place, clock_in_one_place, nothing_runs_data, one_room_calls_c,
+    packages_by_name,
 ]
 C_RULES: list[Rule] = [opens_with_comment, c_functions_fit]
 

@@ -1,0 +1,73 @@
+"""Reading what clients send, without holding the mount up.
+
+The loop that answers the kernel also parses messages, and a hostile client can send a lot that is
+expensive to refuse. Invariants:
+- One piece of input is parsed in a turn of the loop, whoever and however many send, and a piece is
+  small unless it belongs to one large frame.
+- Over a while parsing takes at most SHARE of the loop's time; when it took more, it rests.
+- Users take turns: one of them with many connections does not keep another one waiting.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import TypeVar
+
+import trio
+
+__all__ = ["Turns", "pieces"]
+
+R = TypeVar("R")
+
+SHARE = 0.25
+DEBT_S = 0.002
+"""Parsing for so long is followed by a rest; less is not worth a sleep."""
+
+PIECE_BYTES = 2048
+"""A few milliseconds of the cheapest messages there are."""
+
+
+def pieces(data: bytes, pending_bytes: int) -> Iterator[bytes]:
+    """data in the parts that are parsed in one turn. pending_bytes: of the frame that is under way;
+    inside of a large one there is nothing to parse before its end."""
+    if pending_bytes > len(data) or len(data) <= PIECE_BYTES:
+        yield data
+        return
+    for at in range(0, len(data), PIECE_BYTES):
+        yield data[at : at + PIECE_BYTES]
+
+
+class Turns:
+    """Of one server. Loop thread only."""
+
+    def __init__(self) -> None:
+        self._turn = trio.Lock()
+        self._users: dict[int, trio.Lock] = {}
+        self._waiting: Counter[int] = Counter()
+        self._debt_s = 0.0
+        self.rested_s = 0.0
+
+    async def take(self, uid: int, function: Callable[[], R]) -> R:
+        """What the function gives, in a turn of its own."""
+        lock = self._users.setdefault(uid, trio.Lock())
+        self._waiting[uid] += 1
+        try:
+            async with lock, self._turn:
+                begun = trio.current_time()
+                try:
+                    return function()
+                finally:
+                    self._debt_s += trio.current_time() - begun
+                    await self._rest()
+        finally:
+            self._waiting[uid] -= 1
+            if not self._waiting[uid]:
+                del self._waiting[uid], self._users[uid]
+
+    async def _rest(self) -> None:
+        if self._debt_s < DEBT_S:
+            await trio.lowlevel.checkpoint()
+            return
+        rest_s = self._debt_s * (1 / SHARE - 1)
+        self._debt_s = 0.0
+        self.rested_s += rest_s
+        await trio.sleep(rest_s)
