@@ -34,7 +34,8 @@ ENVIRONMENT = {
 
 
 class Mounted:
-    """folder: where volume, mount point, log and sockets go; short, for the socket's sake."""
+    """folder: where volume, mount point, log and sockets go; short, for the socket's sake. user:
+    who mounts, root if 0; another's mount is for that user alone."""
 
     def __init__(
         self,
@@ -43,6 +44,7 @@ class Mounted:
         options: str = "",
         size_bytes: int = 256 << 20,
         program: tuple[str, ...] = ("-m", "affs_fuse.daemon.main"),
+        user: int = 0,
     ) -> None:
         self.folder = folder
         self.volume = folder / "v.affs"
@@ -53,11 +55,16 @@ class Mounted:
         self.allowed: list[str] = []
         self.told: list[bytes] = []  # to the service manager, of the latest life
         self._program = program
+        self._user = user
         self._process: subprocess.Popen[bytes] | None = None
         self._receiver: socket.socket | None = None
         self.directory.mkdir(exist_ok=True)
         if not self.volume.exists():
-            make_volume(str(self.volume), MkfsOptions(size_bytes=size_bytes))
+            owner = MkfsOptions(size_bytes=size_bytes, root_uid=user, root_gid=user)
+            make_volume(str(self.volume), owner)
+        if user:
+            for path in (folder, self.volume, self.directory):
+                os.chown(path, user, user)
 
     # ---- the daemon ----
 
@@ -66,11 +73,13 @@ class Mounted:
         address = self.folder / "notify"
         receiver = self._receiver = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         receiver.bind(str(address))
+        address.chmod(0o666)
         words = [f"log={self.log}", f"control={self.control}"]
         words += [self.options] if self.options else []
         self._process = subprocess.Popen(
             [
-                sys.executable, *self._program, str(self.volume), str(self.directory),
+                *self._become(), sys.executable, *self._program, str(self.volume),
+                str(self.directory),
                 "--foreground", "-o", ",".join(words),
             ],
             env={**ENVIRONMENT, "NOTIFY_SOCKET": str(address)},
@@ -81,6 +90,16 @@ class Mounted:
         self.told = []
         while not self.told or b"READY=1" not in self.told[-1]:
             self.told.append(self._next_message(receiver))
+
+    def _become(self) -> tuple[str, ...]:
+        """Words that let the daemon be the user's own: who then mounts by fusermount3."""
+        if not self._user:
+            return ()
+        return (
+            "setpriv", f"--reuid={self._user}", f"--regid={self._user}", "--clear-groups",
+            # Python itself may lie where only root can go.
+            "--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search",
+        )
 
     def _next_message(self, receiver: socket.socket) -> bytes:
         """What the daemon tells its service manager; the socket stays open as long as it lives."""
