@@ -27,7 +27,13 @@ from affs_fuse.posix import changing, directory, inodes, linking, making, names,
 from affs_fuse.posix.access import allows
 from affs_fuse.posix.context import Context
 from affs_fuse.posix.errors import posix_error
-from affs_fuse.posix.permissions import EXECUTE, READ, WRITE, Credentials, mode_after_write
+from affs_fuse.posix.permissions import (
+    EXECUTE,
+    READ,
+    WRITE,
+    Credentials,
+    mode_after_truncating,
+)
 from affs_fuse.posix.renaming import RENAME_NOREPLACE, rename
 from affs_fuse.posix.replacing import Replacement, plan_replace, replace
 from affs_fuse.posix.xattrs import Found
@@ -320,7 +326,7 @@ def _replace(context: Context, planned: _Planned, step: Replace, credentials: Cr
         size=len(step.data),
         blocks=before.blocks - dropped,
         mtime_ns=now,
-        mode=mode_after_write(before, credentials),
+        mode=mode_after_truncating(before, credentials),
     )
     inodes.save(context.tree, number, inode)
     return inode

@@ -1,8 +1,8 @@
 """Changing attributes: chmod, chown, truncate, utimensat; and what writing does to them.
 
-fs/attr.c is the model: a change of owner takes setuid and setgid, truncating and writing do so
-unless the caller is privileged, all of them take security.capability; chmod goes into the access
-ACL.
+fs/attr.c is the model: a change of owner takes setuid and setgid, truncating does so unless the
+caller is privileged, and before a write the kernel does it; all of them take security.capability;
+chmod goes into the access ACL.
 """
 
 import errno
@@ -23,7 +23,8 @@ from affs_fuse.posix.permissions import (
     Credentials,
     mode_after_chmod,
     mode_after_chown,
-    mode_after_write,
+    mode_after_truncating,
+    mode_after_writing,
 )
 from affs_fuse.posix.xattrs import Found
 from affs_fuse.volume.reserve import RoomKind
@@ -49,9 +50,11 @@ def change(
     changes: Changes,
     credentials: Credentials,
     stamp: bool = False,
+    *,
+    writing: bool = False,
 ) -> Attributes:
     """setattr: all of `changes` or none. stamp: a new size moves mtime even if it is the old size
-    (ftruncate and O_TRUNC, not truncate).
+    (ftruncate and O_TRUNC, not truncate). writing: mode bits go as with a write (fallocate).
 
     Errors: EFBIG, EINVAL, EISDIR, ESTALE; NodeMissing; volume.no_space, volume.read_only.
     """
@@ -63,7 +66,8 @@ def change(
     if changes.size is not None:
         _check_size(inode, changes.size)
         truncation = context.data.plan_truncate(number, inode, changes.size)
-        kept = mode_after_write(inode._replace(mode=after.mode), credentials)
+        rule = mode_after_writing if writing else mode_after_truncating
+        kept = rule(inode._replace(mode=after.mode), credentials)
         after = after._replace(mode=kept)
     sheds = changes.size is not None or changes.uid is not None or changes.gid is not None
     if sheds and not stat.S_ISDIR(inode.mode):
@@ -122,7 +126,7 @@ def write_at(context: Context, handle: Handle, offset: int, data: Buffer) -> Non
     end = offset + len(data)
     if end > SIZE_MAX:
         raise posix_error(errno.EFBIG, "a file has less than 2^63 bytes")
-    mode = mode_after_write(inode, handle.credentials)
+    mode = mode_after_writing(inode, handle.credentials)
     capability: Found | None = None
     if not handle.object.plain:
         capability = find_capability(context, number)

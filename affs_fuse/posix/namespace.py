@@ -412,10 +412,12 @@ class Namespace:
         self._volume.release_data(blocks)
 
     def resize(self, handle: int, size: int) -> None:
-        """ftruncate by the handle's owner, which moves the times also to the same size."""
+        """As ftruncate, which moves the times also to the same size, but a write for the mode."""
         opened = self._writing(handle)
-        changes = Changes(size=size)
-        changing.change(self._context, opened.number, changes, opened.credentials, stamp=True)
+        changing.change(
+            self._context, opened.number, Changes(size=size), opened.credentials, stamp=True,
+            writing=True,
+        )
 
     def _writing(self, handle: int) -> Handle:
         opened = self._handles.get(handle)

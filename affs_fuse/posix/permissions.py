@@ -21,7 +21,8 @@ __all__ = [
     "initial_mode",
     "mode_after_chmod",
     "mode_after_chown",
-    "mode_after_write",
+    "mode_after_truncating",
+    "mode_after_writing",
     "permitted",
 ]
 
@@ -94,14 +95,25 @@ def mode_after_chown(inode: Inode, mode: int, credentials: Credentials) -> int:
     return mode & ~_droppable(inode, mode, credentials)
 
 
-def mode_after_write(inode: Inode, credentials: Credentials) -> int:
-    """Writing to or truncating a regular file takes setuid and setgid, unless the caller is
-    privileged.
+def mode_after_truncating(inode: Inode, credentials: Credentials) -> int:
+    """Truncating a regular file, or replacing its content as a whole, takes setuid and setgid,
+    unless the caller is privileged.
     """
     mode = inode.mode
     if not mode & PRIVILEGE_BITS or credentials.privileged:
         return mode
     return mode & ~_droppable(inode, mode, credentials)
+
+
+def mode_after_writing(inode: Inode, opener: Credentials) -> int:
+    """Writing takes them too. The kernel knows who writes, and has done it before the write comes
+    here, but for setgid without group execute. That is judged by who opened the file: the requests
+    that write do not say who does it.
+    """
+    mode = inode.mode
+    if mode & (stat.S_ISGID | stat.S_IXGRP) != stat.S_ISGID or _may_set_gid(opener, inode.gid):
+        return mode
+    return mode & ~stat.S_ISGID
 
 
 def permitted(mode: int, owner: int, group: int, credentials: Credentials, wanted: int) -> bool:

@@ -20,16 +20,9 @@ import pytest
 sys.path.append(str(Path(__file__).resolve().parents[1] / "fuse"))
 
 from mounted import Mounted
-from posix_kit import KINDS_OF_ENTRY
+from posix_kit import KINDS_OF_ENTRY, memory_folder
 
 REFERENCE_BYTES = 512 << 20
-
-
-def memory_folder() -> Path:
-    base = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
-    made = Path(tempfile.mkdtemp(prefix="affs-", dir=base))
-    made.chmod(0o755)
-    return made
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ import errno
 import os
 import pickle
 import stat
+import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator
@@ -27,6 +28,14 @@ PathLike = str | bytes | Path
 Target = PathLike | int
 
 _libc = ctypes.CDLL(None, use_errno=True)
+
+
+def memory_folder() -> Path:
+    """A new folder with a short path, in memory where there is such a place."""
+    base = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+    made = Path(tempfile.mkdtemp(prefix="affs-", dir=base))
+    made.chmod(0o755)
+    return made
 
 
 def call(name: str, *arguments: Any) -> int:

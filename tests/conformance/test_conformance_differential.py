@@ -26,3 +26,8 @@ def places(ext4: Path, volume: Mounted) -> Iterator[list[Path]]:
 @pytest.mark.parametrize("seed", range(4))
 def test_nothing_differs(places: list[Path], seed: int) -> None:
     compare(places, seed, 300)
+
+
+@pytest.mark.parametrize("seed", range(100, 104))
+def test_nothing_differs_with_open_files(places: list[Path], seed: int) -> None:
+    compare(places, seed, 300, with_handles=True)

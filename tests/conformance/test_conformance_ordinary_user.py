@@ -16,9 +16,8 @@ from types import CodeType
 from typing import Any, NamedTuple
 
 import pytest
-from conftest import memory_folder
 from mounted import Mounted
-from posix_kit import KINDS_OF_ENTRY, in_child
+from posix_kit import KINDS_OF_ENTRY, in_child, memory_folder
 
 NOBODY = 65534
 """fusermount3 wants a user with a name."""

@@ -15,6 +15,7 @@ from posix_kit import (
     USER,
     as_user,
     fails,
+    fallocate,
     mode_of,
     opened,
     read_file,
@@ -171,6 +172,28 @@ def test_changing_content_takes_setuid_and_setgid(
     os.chmod("a", before | 0o222)
     change()
     assert mode_of("a") == before | 0o222
+
+
+@pytest.mark.parametrize("way", ["write", "ftruncate", "fallocate"])
+def test_who_writes_decides_not_who_opened(place: Path, way: str) -> None:
+    write_file("a", b"abc")
+    os.chown("a", USER, GROUP)
+    ways = {
+        "write": lambda: os.pwrite(descriptor, b"X", 0),
+        "ftruncate": lambda: os.ftruncate(descriptor, 2),
+        "fallocate": lambda: fallocate(descriptor, 0, 0, 10),
+    }
+    os.seteuid(USER)
+    descriptor = os.open("a", os.O_RDWR)
+    os.seteuid(0)
+    os.chmod("a", 0o6777)
+    ways[way]()
+    assert mode_of("a") == 0o6777, "root wrote through the user's descriptor"
+    os.close(descriptor)
+    descriptor = os.open("a", os.O_RDWR)
+    as_user(ways[way])
+    assert mode_of("a") == 0o777, "the user wrote through root's descriptor"
+    os.close(descriptor)
 
 
 def test_writing_by_a_stranger_takes_setgid_without_execute(place: Path) -> None:

@@ -12,10 +12,14 @@ from pathlib import Path
 import pytest
 from mounted import Mounted
 from posix_kit import (
+    OTHER,
+    OTHER_GROUP,
     RENAME_WHITEOUT,
+    as_user,
     call,
     fails,
     fallocate,
+    mode_of,
     moved,
     opened,
     read_file,
@@ -158,6 +162,16 @@ def test_opening_for_reading_counts_as_reading(affs_place: Path) -> None:
     assert moved(lambda: os.close(os.open("a", os.O_RDONLY)), "a") == ["a"]
     write_file("b", b"abc")
     assert moved(lambda: os.close(os.open("b", os.O_RDWR)), "b") == [""]
+
+
+def test_setgid_alone_goes_by_who_opened(affs_place: Path) -> None:
+    """ext4 asks who writes."""
+    write_file("a", b"abc")
+    os.chown("a", OTHER, OTHER_GROUP)
+    os.chmod("a", 0o2666)
+    with opened("a", os.O_WRONLY) as descriptor:
+        as_user(lambda: os.write(descriptor, b"X"))
+    assert mode_of("a") == 0o2666
 
 
 def test_truncating_to_the_same_size(affs_place: Path) -> None:

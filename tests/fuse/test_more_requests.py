@@ -12,8 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
-from mounted import Mounted
-from test_kill_nine import fsck
+from mounted import Mounted, fsck
 
 MIB = 1 << 20
 NAMELESS = os.O_TMPFILE | os.O_RDWR

@@ -256,6 +256,7 @@ class PlainNamespace:
     # ---- content and attributes ----
 
     def write(self, number: int, offset: int, data: bytes, uid: int, gid: int) -> None:
+        """The kernel takes setuid away itself, and setgid where the group may execute."""
         node = self.node(number)
         if not data:
             return
@@ -263,7 +264,13 @@ class PlainNamespace:
             node.data.extend(bytes(offset - len(node.data)))
         node.data[offset : offset + len(data)] = data
         node.mtime = node.ctime = self.now
-        self._take_privileges(node, uid, gid)
+        node.xattrs.pop(b"security.capability", None)
+        self.after_writing(number, uid, gid)
+
+    def after_writing(self, number: int, uid: int, gid: int) -> None:
+        node = self.node(number)
+        if uid and gid != node.gid and not node.mode & stat.S_IXGRP:
+            node.mode &= ~stat.S_ISGID
 
     def truncate(self, number: int, size: int, uid: int, gid: int, *, through_handle: bool) -> None:
         node = self.node(number)
