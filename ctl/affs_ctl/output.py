@@ -5,13 +5,12 @@ output, errors, questions and progress to standard error; progress only to a ter
 """
 
 import os
-import shutil
 import sys
 from typing import Any, BinaryIO, Protocol, TextIO
 
 from affs_ctl import render
 from affs_ctl.columns import width_of
-from affs_ctl.pager import Page, pager_command
+from affs_ctl.pager import Page, pager_command, terminal_size
 from affs_fuse.auv import ANSWER_LIMITS, Value, encode, format_canonical, format_json
 from affs_fuse.errors import AffsError
 from affs_fuse.protocol import (
@@ -340,7 +339,7 @@ class People:
         if not fields:
             self._lines([render.clean(format_canonical(row)) for row in rows])
             return
-        width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+        width = terminal_size()[0] if sys.stdout.isatty() else None
         title, *lines = render.table(rows, fields, width)
         too_wide = width is not None and max(map(width_of, [title, *lines])) > width
         if self._expanded or too_wide:

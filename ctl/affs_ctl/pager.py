@@ -6,7 +6,6 @@ waiting. Which pager: AFFS_PAGER, else PAGER, else less; empty or `cat` for none
 """
 
 import os
-import shutil
 import signal
 import sys
 import threading
@@ -17,7 +16,7 @@ from typing import TYPE_CHECKING, TextIO
 if TYPE_CHECKING:
     import subprocess
 
-__all__ = ["Page", "PagerClosed", "pager_command"]
+__all__ = ["Page", "PagerClosed", "pager_command", "terminal_size"]
 
 _LESS_OPTIONS = "FRX"
 
@@ -34,7 +33,17 @@ def pager_command(environment: Mapping[str, str], stream: TextIO) -> str:
         if name in environment:
             command = environment[name].strip()
             return "" if command == "cat" else command
-    return "less" if shutil.which("less") else ""
+    from shutil import which
+
+    return "less" if which("less") else ""
+
+
+def terminal_size() -> tuple[int, int]:
+    """Columns and lines. shutil is loaded for a terminal alone: in a script affsctl is to start at
+    once."""
+    from shutil import get_terminal_size
+
+    return get_terminal_size()
 
 
 class Page:
@@ -56,7 +65,7 @@ class Page:
         elif self._live:
             print(text, flush=flush)
         else:
-            columns, rows = shutil.get_terminal_size()
+            columns, rows = terminal_size()
             self._held.append(text)
             self._rows += sum(1 + max(0, len(row) - 1) // columns for row in text.split("\n"))
             if self._rows >= rows:

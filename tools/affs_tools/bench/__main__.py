@@ -15,6 +15,7 @@ from affs_tools.bench.figures import Figure, markdown, plain_text
 from affs_tools.bench.large import measure_large
 from affs_tools.bench.records import measure_records
 from affs_tools.bench.requests import measure_requests
+from affs_tools.bench.start import measure_start
 from affs_tools.bench.streams import measure_streams
 from affs_tools.bench.sums import measure_sums
 
@@ -55,12 +56,16 @@ def records(setting: Setting) -> list[Figure]:
     return measure_records(setting.scratch, setting.memory, 5000 if setting.quick else 100_000)
 
 
+def start(setting: Setting) -> list[Figure]:
+    return measure_start(setting.scratch, setting.disk, 5 if setting.quick else 25)
+
+
 def sums(_: Setting) -> list[Figure]:
     return measure_sums()
 
 
 SECTIONS: dict[str, Callable[[Setting], list[Figure]]] = {
-    "requests": requests, "streams": streams, "large": large, "clients": clients,
+    "requests": requests, "streams": streams, "large": large, "clients": clients, "start": start,
     "records": records, "sums": sums,
 }
 
