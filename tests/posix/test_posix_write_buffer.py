@@ -41,6 +41,14 @@ class Model:
             if not any(self.written[begin:size]):
                 self.dirty.discard(last - 1)
 
+    def cut(self, start: int, end: int) -> int:
+        """Whole blocks; how many were dirty."""
+        self.bytes[start:end] = bytes(end - start)
+        self.written[start:end] = bytes(end - start)
+        before = len(self.dirty)
+        self.dirty -= set(range(start // BLOCK_SIZE, end // BLOCK_SIZE))
+        return before - len(self.dirty)
+
 
 def dirty_in(buffer: WriteBuffer, first: int, last: int) -> set[int]:
     clean = {
@@ -61,6 +69,11 @@ def test_against_bytes(steps: list[tuple[bool, int, int, int]], appending: bool)
             assert buffer.truncate(offset) == len(model.dirty) - len(
                 {b for b in model.dirty if b in dirty_after(model, offset)}
             )
+            continue
+        if cut and fill % 3 == 1:
+            start = offset // BLOCK_SIZE * BLOCK_SIZE
+            end = start + -(-length // BLOCK_SIZE) * BLOCK_SIZE
+            assert buffer.cut(start, end) == model.cut(start, end)
             continue
         at = min(buffer.end, 3 << 20) if appending and fill % 2 else offset
         data = bytes([fill]) * length

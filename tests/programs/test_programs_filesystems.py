@@ -35,7 +35,12 @@ def test_ext4_in_a_loop_device(mounted: Mounted, folder: Path) -> None:
         make_rich_tree(target / "tree")
         wanted = snapshot(target / "tree")
         (target / "big").write_bytes(os.urandom(20 << 20))
+        os.sync()
+        before = image.stat().st_blocks * 512
         (target / "big").unlink()
+        os.sync()
+        run("fstrim", target)
+        assert before - image.stat().st_blocks * 512 > 15 << 20, "what is discarded gets a hole"
     run("e2fsck", "-fn", image)
     mounted.remount()
     run("e2fsck", "-fn", image)
