@@ -15,6 +15,8 @@ from affs_fuse.core.constants import (
     BLOCK_SIZE,
     ITEM_EXTENT,
     ITEM_INLINE,
+    ITEM_OPERATION,
+    ITEM_POLICY,
     ITEM_XATTR,
     OBJECT_BITS,
     OBJECT_FIRST,
@@ -22,6 +24,7 @@ from affs_fuse.core.constants import (
     STATE_DOOMED,
     STATE_HIDDEN,
     TREE_NAMESPACE,
+    TREE_SYSTEM,
 )
 from affs_fuse.device.device import Device
 from affs_fuse.errors import AffsError, Category
@@ -37,7 +40,7 @@ from affs_fuse.volume.rebuild_report import UNMATCHED, Loss, RebuildReport, Stat
 from affs_fuse.volume.rebuild_scan import FoundNode, scan_device
 from affs_fuse.volume.rebuild_write import Blocks, ObjectWriter, check_pieces
 from affs_fuse.volume.states import KeptState
-from affs_fuse.volume.verify_nodes import Item
+from affs_fuse.volume.verify_nodes import Item, Key
 from affs_fuse.volume.verify_report import Progress
 from affs_fuse.volume.volume import Volume
 
@@ -235,6 +238,18 @@ class Rebuild:
 
     # ---- the new volume ----
 
+    def system_items(self) -> list[tuple[Key, bytes]]:
+        """Operation log and settings, if their tree is whole: of a setting that was taken back an
+        older leaf would bring it to life (a token that was revoked, say)."""
+        record = self._history.record
+        if record is not None:
+            assembly = self._forest.assemble(TREE_SYSTEM, record.system_root)
+            if assembly.exact:
+                kinds = (ITEM_OPERATION, ITEM_POLICY)
+                return [item for item in self._items(assembly) if item[0][1] in kinds]
+        self.report.notes.append("operation log and settings are left out: not all is there")
+        return []
+
     def write(
         self,
         target: Device,
@@ -283,6 +298,11 @@ class _Builder:
                 number: known for number, known in self._damage.items() if number in needed
             }
         self._restore_table()
+        for (number, kind, offset), payload in self._rebuild.system_items():
+            self._volume.trees.system.put(number, kind, offset, payload)
+            self._rebuild.report.system_items += 1
+        self._volume.note_change()
+        self._volume.commit()
 
     def _write_state(self, plan: StatePlan) -> None:
         self._switch(plan.base)
@@ -343,8 +363,6 @@ class _Builder:
             made_state = self._made.get(pointer.state)
             if made_state is not None:
                 states.set_pointer(which, made_state.number, pointer.time_ns)
-        self._volume.note_change()
-        self._volume.commit()
 
 
 def _damage_by_object(report: StateReport) -> dict[int, list[Loss]]:

@@ -101,7 +101,8 @@ class StateReport:
 class RebuildReport:
     """Of the whole. notes: how identity and layout were found. ambiguous: choices that the bytes do
     not force. lost_states: kept states of which nothing is there. nodes_gone: nodes of namespaces
-    that the newest commit reaches and that were not found, None where that is not known."""
+    that the newest commit reaches and that were not found, None where that is not known.
+    system_items: settings and entries of the operation log that were carried over."""
 
     format_uuid: str = ""
     label: str = ""
@@ -110,6 +111,7 @@ class RebuildReport:
     nodes_misplaced: int = 0
     nodes_gone: int | None = None
     unreadable_blocks: int = 0
+    system_items: int = 0
     notes: list[str] = field(default_factory=list)
     ambiguous: list[str] = field(default_factory=list)
     lost_states: list[str] = field(default_factory=list)
@@ -141,6 +143,7 @@ class RebuildReport:
             "nodes_misplaced": self.nodes_misplaced,
             "nodes_gone": self.nodes_gone,
             "unreadable_blocks": self.unreadable_blocks,
+            "system_items": self.system_items,
             "notes": list(self.notes),
             "ambiguous": list(self.ambiguous),
             "lost_states": list(self.lost_states),

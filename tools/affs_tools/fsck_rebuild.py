@@ -34,7 +34,7 @@ KINDS = {
     "xattr": "extended attributes are lost",
     "attributes": "objects lost owner, permissions and times",
     "unnamed": "objects lost their names",
-    "restored": "names were found on one side only; they may have been removed since",
+    "restored": "names were found on one side only",
     "stale": "older versions were left out",
     "removed": "objects without a name were left out",
 }
@@ -164,7 +164,8 @@ def _summary(report: RebuildReport, options: argparse.Namespace) -> str:
     done = "would be recovered" if options.dry_run else f"recovered into {escape(options.into)}"
     gone = f", {report.nodes_gone} gone" if report.nodes_gone else ""
     bad = f", {report.unreadable_blocks} blocks unreadable" if report.unreadable_blocks else ""
+    more = f" and {report.system_items} settings and log entries" if report.system_items else ""
     return (
-        f"{len(report.states)} states {done}: {whole} ({report.nodes} nodes found,"
+        f"{len(report.states)} states{more} {done}: {whole} ({report.nodes} nodes found,"
         f" {report.nodes_misplaced} out of place{gone}{bad})"
     )
