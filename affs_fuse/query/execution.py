@@ -34,13 +34,16 @@ _END: Any = object()
 
 @dataclass(slots=True)
 class _Phase:
-    """source None: not opened yet. draining: which stage is giving what it has kept, and that."""
+    """joins: the last one first. source None: not opened yet. row: the one that was fed last. at,
+    rest: which stage is giving what it has kept, and that."""
 
     plan: Plan
     stages: list[RunStage]
     first: Sink
     inner: "dict[int, _Phase]"
+    joins: list[JoinStage]
     source: RowSource | None = None
+    row: Entry | None = None
     fed: int = 0
     at: int = -1
     rest: Iterator[Any] | None = None
@@ -78,7 +81,8 @@ class Execution:
             stages.append(stage)
             sink = stage.push
         stages.reverse()
-        phase = _Phase(plan, stages, sink, inner)
+        joins = [stage for stage in reversed(stages) if isinstance(stage, JoinStage)]
+        phase = _Phase(plan, stages, sink, inner, joins)
         self._phases.append(phase)
         return phase
 
@@ -112,19 +116,22 @@ class Execution:
             phase.source = self._open(plan.source, plan.wanted, self.report, self._memory)
         source, first, out = phase.source, phase.first, self._out
         closing = [stage for stage in phase.stages if type(stage).closed is not RunStage.closed]
-        while True:
-            if closing and any(stage.closed for stage in closing):
-                break
-            entry = next(source, _END)
-            if entry is _END:
-                break
-            phase.fed += 1
-            try:
-                first(entry)
-            except Trouble as trouble:
-                raise self._error(trouble, entry) from None
-            if monotonic() >= until or len(out) >= OUT_ROWS_MAX:
-                return False
+        try:
+            while True:
+                if closing and any(stage.closed for stage in closing):
+                    break
+                if not phase.joins or not _join_on(phase.joins):
+                    entry = next(source, _END)
+                    if entry is _END:
+                        break
+                    if entry is not None:
+                        phase.fed += 1
+                        phase.row = entry
+                        first(entry)
+                if monotonic() >= until or len(out) >= OUT_ROWS_MAX:
+                    return False
+        except Trouble as trouble:
+            raise self._error(trouble, phase.row) from None
         phase.rest = iter(())
         return self._drain(phase, monotonic, until)
 
@@ -135,15 +142,16 @@ class Execution:
         assert rest is not None
         while True:
             try:
-                row = next(rest, _END)
                 useless = any(stage.closed for stage in stages[phase.at + 1 :])
-                if row is _END or useless:
-                    phase.at += 1
-                    if phase.at == len(stages):
-                        return True
-                    rest = phase.rest = stages[phase.at].drain()
-                    continue
-                stages[phase.at].give(row)
+                if useless or not phase.joins or not _join_on(phase.joins):
+                    row = next(rest, _END)
+                    if row is _END or useless:
+                        phase.at += 1
+                        if phase.at == len(stages):
+                            return True
+                        rest = phase.rest = stages[phase.at].drain()
+                        continue
+                    stages[phase.at].give(row)
             except Trouble as trouble:
                 raise self._error(trouble, None) from None
             if monotonic() >= until or len(out) >= OUT_ROWS_MAX:
@@ -184,6 +192,11 @@ class Execution:
     def close(self) -> None:
         """Give back the memory. Idempotent."""
         self._memory.close()
+
+
+def _join_on(joins: list[JoinStage]) -> bool:
+    """Whether some join still had matches to give, of which it has given some now."""
+    return any(join.go_on() for join in joins)
 
 
 def _inner_sink(plan: Plan, stage: JoinStage) -> Sink:

@@ -113,6 +113,8 @@ class _Parser:
         hint = "a query in a shell's command line is quoted as one word, in single quotes"
         if token.kind != "literal":
             hint = "stages are parted by '|'; a path with white space stands in double quotes"
+        if token.text == "-":
+            hint = "options stand in front of the query"
         return self._error(token, f"expected '|' or the end, found {token.shown}", hint)
 
     def _source(self, verb: str) -> tuple[Source, list[Where]]:

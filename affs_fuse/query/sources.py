@@ -1,13 +1,17 @@
 """Where rows come from: the files of one state (docs/specs/QueryLanguage.md, "Sources").
 
 Sources are iterators whose next step may raise NodeMissing or DataMissing; the step is then made
-again, and nothing is lost or given twice. Order: a directory's entries by the bytes of their names,
-each directory followed by what is in it; of what changed, by object number.
+again, and nothing is lost or given twice. A step looks at one file, or reads one part of a
+directory, and gives None where that is no row: so none is long. Order: a directory's entries by
+the bytes of their names, each directory followed by what is in it; of what changed, by object
+number.
 """
 
 import stat
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from heapq import merge
+from itertools import chain
 from typing import Protocol
 
 from affs_fuse.auv import TextError, Value, parse_quick
@@ -24,8 +28,8 @@ __all__ = [
     "record_problem", "record_too_large",
 ]  # fmt: skip
 
-RECORD_BYTES_MAX = 8 << 20
-"""Of a record's text: half of what one frame of an answer can carry."""
+RECORD_BYTES_MAX = 1 << 20
+"""Of a record's text: it is read and parsed in one turn of the loop."""
 
 SORTED_ENTRIES_MAX = 200_000
 """Of a directory that is read whole and sorted by name; larger ones keep their own order."""
@@ -63,9 +67,9 @@ class Wanted:
 
 
 class RowSource(Protocol):
-    """An iterator over entries; see the module."""
+    """An iterator over entries, with None in between; see the module."""
 
-    def __next__(self) -> Entry: ...
+    def __next__(self) -> Entry | None: ...
 
 
 def record_problem(path: bytes, error: TextError) -> AffsError:
@@ -150,19 +154,55 @@ def _xattr_value(value: bytes) -> Value:
         return value
 
 
-@dataclass(slots=True)
 class _Frame:
-    """A directory that is being gone through. cookie: how far it was read; whole: it was read to
-    its end. size: what its entries were counted in memory."""
+    """A directory that is being gone through: read in parts, each sorted; then the parts merged.
 
-    number: int
-    path: bytes
-    cookie: int = 0
-    entries: list[tuple[bytes, int]] = field(default_factory=list)
-    index: int = 0
-    ready: bool = False
-    whole: bool = False
-    size: int = 0
+    current: the entry whose turn it is. size: what its entries were counted in memory. One that is
+    too large to be sorted gives each part as it is read."""
+
+    def __init__(self, number: int, path: bytes) -> None:
+        self.number = number
+        self.path = path
+        self.current: tuple[bytes, int] | None = None
+        self.size = 0
+        self._cookie = 0
+        self._parts: list[list[tuple[bytes, int]]] = []
+        self._count = 0
+        self._whole = False
+        self._rest: Iterator[tuple[bytes, int]] | None = None
+
+    def advance(self, reader: StateReader, memory: Allowance) -> bool:
+        """One step on: a part is read, or there is a `current` entry. False at the end."""
+        if self._rest is not None:
+            self.current = next(self._rest, None)
+            if self.current is not None:
+                return True
+            if self._whole:
+                return False
+        self._read(reader, memory)
+        return True
+
+    def _read(self, reader: StateReader, memory: Allowance) -> None:
+        found = reader.entries(self.number, self._cookie)
+        streams = self._rest is not None
+        if found:
+            part = [(name, number) for _, name, number in found]
+            if not streams:
+                size = ENTRY_BYTES * len(found)
+                memory.take(size, "find")
+                self.size += size
+                part.sort()
+            self._cookie = found[-1][0]
+            self._count += len(part)
+            self._parts.append(part)
+        else:
+            self._whole = True
+        if streams or self._count > SORTED_ENTRIES_MAX:
+            self._rest = chain.from_iterable(self._parts)
+            self._parts = []
+        elif self._whole:
+            self._rest = merge(*self._parts)
+            self._parts = []
 
 
 class TreeWalk:
@@ -193,29 +233,27 @@ class TreeWalk:
             directory, _, name = path.rpartition(b"/")
             self._single = Entry(number, inode, directory, name)
 
-    def __iter__(self) -> Iterator[Entry]:
+    def __iter__(self) -> Iterator[Entry | None]:
         return self
 
-    def __next__(self) -> Entry:
+    def __next__(self) -> Entry | None:
         if self._single is not None:
             entry = self._loader.load(self._single)
             self._single = None
-            if entry is not None:
-                return entry
-        while self._frames:
-            frame = self._frames[-1]
-            if frame.index >= len(frame.entries) and not self._fill(frame):
-                self._memory.give(frame.size)
-                self._frames.pop()
-                continue
-            entry = self._take(frame)
-            if entry is not None:
-                return entry
-        raise StopIteration
+            return entry
+        if not self._frames:
+            raise StopIteration
+        frame = self._frames[-1]
+        if frame.current is None and not frame.advance(self._reader, self._memory):
+            self._memory.give(frame.size)
+            self._frames.pop()
+        if frame.current is None:
+            return None
+        return self._take(frame, frame.current)
 
-    def _take(self, frame: _Frame) -> Entry | None:
-        """The next entry of a directory; None if it is no row."""
-        name, number = frame.entries[frame.index]
+    def _take(self, frame: _Frame, named: tuple[bytes, int]) -> Entry | None:
+        """The entry whose turn it is; None if it is no row."""
+        name, number = named
         inode = self._reader.inode(number)
         if inode is None:
             raise AffsError(
@@ -226,7 +264,7 @@ class TreeWalk:
         enters = self._deep and stat.S_ISDIR(inode.mode)
         allowed = enters and self._reader.may_list(number, inode)
         found = self._loader.load(entry)
-        frame.index += 1
+        frame.current = None
         if allowed:
             self._push(number, entry.path[1:])
         elif enters:
@@ -242,30 +280,6 @@ class TreeWalk:
     def _push(self, number: int, path: bytes) -> None:
         self._frames.append(_Frame(number, path))
 
-    def _fill(self, frame: _Frame) -> bool:
-        """Read entries into an exhausted frame; False at the end of the directory."""
-        if frame.whole:
-            return False
-        if frame.ready:
-            frame.entries.clear()
-            frame.index = 0
-        while not frame.whole:
-            found = self._reader.entries(frame.number, frame.cookie)
-            if not found:
-                frame.whole = True
-                break
-            if not frame.ready:
-                self._memory.take(ENTRY_BYTES * len(found), "find")
-                frame.size += ENTRY_BYTES * len(found)
-            frame.cookie = found[-1][0]
-            frame.entries += [(name, number) for _, name, number in found]
-            if frame.ready or len(frame.entries) > SORTED_ENTRIES_MAX:
-                break
-        if frame.whole and not frame.ready:
-            frame.entries.sort()
-        frame.ready = True
-        return frame.index < len(frame.entries)
-
 
 class OneFile:
     """`get`: one file, which has to be there, and with records has to be one."""
@@ -276,7 +290,7 @@ class OneFile:
         self._wanted = wanted
         self._report = report
 
-    def __iter__(self) -> Iterator[Entry]:
+    def __iter__(self) -> Iterator[Entry | None]:
         return self
 
     def __next__(self) -> Entry:
@@ -333,27 +347,22 @@ class ChangedFiles:
         self._finished = 0
         self._waiting: list[Entry] = []
 
-    def __iter__(self) -> Iterator[Entry]:
+    def __iter__(self) -> Iterator[Entry | None]:
         return self
 
-    def __next__(self) -> Entry:
-        while True:
-            while self._waiting:
-                entry = self._loader.load(self._waiting[0])
-                del self._waiting[0]
-                if entry is not None:
-                    return entry
-            number = self._next_object()
-            self._waiting = self._entries(number)
-            self._finished = number
-
-    def _next_object(self) -> int:
-        """The next object that differs; the same again until its entries were found."""
-        while self._current <= self._finished:
+    def __next__(self) -> Entry | None:
+        if self._waiting:
+            entry = self._loader.load(self._waiting[0])
+            del self._waiting[0]
+            return entry
+        if self._current <= self._finished:
             event = next(self._diff)
             if event.node is None and event.object > self._finished:
                 self._current = event.object
-        return self._current
+            return None
+        self._waiting = self._entries(self._current)
+        self._finished = self._current
+        return None
 
     def _entries(self, number: int) -> list[Entry]:
         reader = self._reader

@@ -5,7 +5,8 @@ steps, so that the execution can stop between any two of them. `closed` says tha
 change what a stage gives. Rows keep their order, so the result for one state is always the same.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from heapq import merge
 from typing import Any
 
@@ -23,6 +24,9 @@ Sink = Callable[[Any], None]
 
 RUN_ROWS = 512
 """Sorted at once: a millisecond or two."""
+
+MATCHES_AT_ONCE = 64
+"""Of one row with the inner rows of a join; the rest waits for the next turn."""
 
 TOP_ROWS_MIN = 16
 """Kept before a sort that wants few rows drops what cannot be among them."""
@@ -281,6 +285,7 @@ class JoinStage(RunStage):
         self._outer = outer
         self._memory = memory
         self._inner: dict[Any, list[Value]] = {}
+        self._waiting: deque[tuple[Value, Sequence[Value], int]] = deque()
         self.rows_inner = 0
 
     def add(self, row: Any, value: Value) -> None:
@@ -295,13 +300,27 @@ class JoinStage(RunStage):
     def push(self, row: Any) -> None:
         self.rows_in += 1
         key = self._left(row)
-        found: Iterable[Value] = ()
+        found: Sequence[Value] = ()
         if key is not None:
             found = self._inner.get(key_of(key), ())
         if not found and self._outer:
             found = (None,)
-        for value in found:
-            base = self._base(row)
+        if found:
+            self._waiting.append((self._base(row), found, 0))
+            if len(self._waiting) == 1:
+                self.go_on()
+
+    def go_on(self) -> bool:
+        """Give some of the matches that wait, if any do; whether there were."""
+        if not self._waiting:
+            return False
+        base, found, at = self._waiting[0]
+        for value in found[at : at + MATCHES_AT_ONCE]:
             made = dict(base) if type(base) is dict else {"value": base}
             made[self._name] = value
             self.give(made)
+        if at + MATCHES_AT_ONCE < len(found):
+            self._waiting[0] = (base, found, at + MATCHES_AT_ONCE)
+        else:
+            self._waiting.popleft()
+        return True

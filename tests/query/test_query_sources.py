@@ -271,3 +271,52 @@ def test_access_times_do_not_move(bench: QueryBench) -> None:
     bench.now += 10**18
     bench.rows("find /")
     assert bench.run(bench.namespace.getattr, number).inode == before
+
+
+def test_no_step_is_long(bench: QueryBench) -> None:
+    """A slice that has no time left ends after one file, one part of a directory, or a few
+    matches: also where nothing comes out."""
+    for index in range(300):
+        bench.put(f"/d/{index % 3}/r{index:03}", {"n": index, "k": 1})
+    bench.checkpoint("before")
+    for index in range(150):
+        bench.put(f"/d/{index % 3}/r{index:03}", {"n": index, "k": 2})
+    for query, least in [
+        ("find files / where name = 'none'", 300), ("find / where n < 0", 300),
+        ("find / changed since before where @name = 'none'", 150),
+        ("find / | join (find /) on @kind = @kind as o | limit 40000 | count", 40_000 // 64),
+        ("find / | sort n | join (find /) on k = k as o | count", 150 * 150 // 64),
+        ("find / | sort n desc, k", 600), ("find / | group count() by n", 600),
+    ]:  # fmt: skip
+        execution = bench.execution(query)
+        most = 0
+        while (rows := bench.step(execution)) is not None:
+            most = max(most, len(rows))
+        assert execution.steps >= least, query
+        assert most <= 64, query
+        execution.close()
+
+
+def test_joins_of_many_rows_with_many_give_all(bench: QueryBench) -> None:
+    for index in range(150):
+        bench.put(f"/d/r{index:03}", {"n": index})
+    query = (
+        "find /d | join (find /d) on @kind = @kind as o | join (find /d where n < 3) on @kind = "
+        "@kind as p | count"
+    )
+    with pytest.raises(AffsError) as caught:  # a join leaves no attributes
+        bench.rows(query)
+    assert caught.value.code == "query.field"
+    query = (
+        "find /d | select n, 1 as k | join (find /d | select n, 1 as k) on k = k as o | "
+        "join (find /d where n < 3 | select n, 1 as k) on k = k as p | "
+        "group count() as c, sum(o.n) as s, sum(p.n) as t"
+    )
+    few = "find /d | select n, 1 as k | limit 2 | join (find /d | select n, 1 as k) on k = k as o"
+    assert len(bench.rows(few)) == 300
+    assert bench.rows(few + " | limit 200 | count") == [{"count": 200}]
+    assert bench.rows(few + " | sort o.n desc | limit 3 | select o.n")[2] == {"n": 148}
+    total = 150 * 149 // 2
+    assert bench.rows(query) == [
+        {"c": 150 * 150 * 3, "s": 150 * total * 3, "t": 150 * 150 * 3},
+    ]  # fmt: skip

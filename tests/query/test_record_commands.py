@@ -1,6 +1,8 @@
 """Changing records by command on a mounted volume, and through the mount beside it."""
 
+import contextlib
 import json
+import mmap
 import os
 import threading
 from collections.abc import Iterator
@@ -248,3 +250,47 @@ def test_rollback_takes_records_back(mounted: Mounted, client: Client) -> None:
     assert os.listdir(mounted.directory / "p") == ["a"]
     assert (mounted.directory / "p/a").read_text() == "1\n"
     assert ask(client, "get /p/a")[0][0]["version"] == made["version"]
+
+
+def test_an_update_finds_what_was_written_through_a_mapping(
+    mounted: Mounted, client: Client
+) -> None:
+    path = mounted.directory / "p/a"
+    path.write_text('{"n": 1}')
+    with path.open("r+b") as opened, mmap.mmap(opened.fileno(), 0) as mapping:
+        mapping[6:7] = b"7"  # no msync
+        changed = client.run("update /p/a set m 2")
+        assert changed["before"] == {"n": 7}
+    assert path.read_text() == '{"n":7,"m":2}\n'
+
+
+def test_a_killed_daemon_leaves_whole_batches(tmp_path: Path) -> None:
+    """Batches one after the other until the daemon is killed: after it, each is there or not."""
+    with Mounted(tmp_path) as mounted:
+        (mounted.directory / "p").mkdir()
+        for turn in range(3):
+            confirmed = 0
+            begun = threading.Event()
+
+            def make(turn: int = turn, begun: threading.Event = begun) -> None:
+                nonlocal confirmed
+                with contextlib.suppress(AffsError), mounted.client() as client:
+                    for batch in range(1000):
+                        names = [f"/p/{turn}-{batch:04}-{n:02}" for n in range(40)]
+                        made = [{"create": name, "value": {"b": batch}} for name in names]
+                        client.command("batch", {"operations": made})
+                        confirmed += 1
+                        if confirmed == 5 + turn * 7:
+                            begun.set()
+
+            thread = threading.Thread(target=make)
+            thread.start()
+            assert begun.wait(60)
+            mounted.kill()
+            thread.join()
+            mounted.start()
+            found = [n for n in os.listdir(mounted.directory / "p") if n.startswith(f"{turn}-")]
+            batches = {name.rsplit("-", 1)[0] for name in found}
+            assert len(found) == 40 * len(batches)
+            assert confirmed <= len(batches) <= confirmed + 1
+            assert len(batches) == 1 + int(max(batches).split("-")[1])
