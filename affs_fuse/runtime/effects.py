@@ -10,11 +10,13 @@ An effect is two Objects with the same keys, `before` and `after`:
 Commands note their effects while they run; each becomes an entry of the operation log.
 """
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from affs_fuse.auv import Value, equal
+from affs_fuse.errors import AffsError
 from affs_fuse.runtime.expectation import Basis, plan_stale
 from affs_fuse.runtime.ports import EnginePort, Plain, SettingKey
 
@@ -57,8 +59,11 @@ async def change_settings(
     """Change settings of the volume so that `undo` brings back what they were. Errors: as
     SettingsPort.change; also when somebody else changes them at the same time. expect: basis of a
     plan, a list of `[kind, number, value]`; conflict: plan.stale."""
-    old = {key: engine.settings.get(*key) for key in changes}
-    before = [[int(kind), number, value] for (kind, number), value in old.items()]
+    old: dict[SettingKey, Value] = {}
+    for key in changes:
+        with contextlib.suppress(AffsError):  # a damaged one is replaced, and cannot come back
+            old[key] = engine.settings.get(*key)
+    before = [[int(kind), number, old.get((kind, number))] for kind, number in changes]
     if expect is not None and not equal(expect, before):
         raise plan_stale("change of settings")
     await engine.settings.change(changes, expect=old)

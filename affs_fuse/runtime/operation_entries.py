@@ -12,8 +12,7 @@ from affs_fuse.auv import AuvError, decode, encode
 from affs_fuse.core.constants import ITEM_MAX
 from affs_fuse.errors import AffsError, Category
 from affs_fuse.runtime.ports import Plain
-from affs_fuse.runtime.retention import DAY_NS, RULES_NUMBER, Rules
-from affs_fuse.volume.settings import SettingKind
+from affs_fuse.runtime.retention import DAY_NS, Rules
 from affs_fuse.volume.volume import Volume
 
 __all__ = ["append_entry", "newest_entries"]
@@ -64,11 +63,7 @@ def append_entry(volume: Volume, entry: Plain) -> int:
 
 
 def _trim(volume: Volume) -> None:
-    try:
-        rules = Rules.from_value(volume.settings.get(SettingKind.RETENTION, RULES_NUMBER))
-    except AffsError as error:
-        _log.warning("the log is kept by the default rules: %s", error.message)
-        rules = Rules()
+    rules = Rules.of(volume.settings)
     oldest_ns = volume.clock.now_ns() - rules.log_days * DAY_NS
 
     def is_old(payload: bytes) -> bool:

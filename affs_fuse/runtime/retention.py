@@ -6,22 +6,32 @@ state but automatic ones is; the choice depends on states, rules and time alone.
 """
 
 import dataclasses
+import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Protocol
 
 from affs_fuse.auv import Value
-from affs_fuse.runtime.ports import Plain, SettingsPort
+from affs_fuse.errors import AffsError
+from affs_fuse.runtime.ports import Plain
 from affs_fuse.volume.settings import SettingKind
 
 __all__ = ["DAY_NS", "NANOSECONDS", "RULES_NUMBER", "Rules", "expired"]
+
+_log = logging.getLogger("affs.runtime")
 
 RULES_NUMBER = 1
 NANOSECONDS = 10**9
 DAY_S = 86_400
 DAY_NS = DAY_S * NANOSECONDS
 NUMBER_MAX = 1_000_000
+
+
+class _Readable(Protocol):
+    """The volume's settings, at either end of the engine."""
+
+    def get(self, kind: SettingKind, number: int) -> Value: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +56,14 @@ class Rules:
     log_days: int = 0
 
     @classmethod
-    def of(cls, settings: SettingsPort) -> "Rules":
-        """Those of the volume. corrupt: setting.damaged."""
-        return cls.from_value(settings.get(SettingKind.RETENTION, RULES_NUMBER))
+    def of(cls, settings: _Readable) -> "Rules":
+        """Those of the volume; where they cannot be read, the default ones, which let go of
+        nothing that people made."""
+        try:
+            return cls.from_value(settings.get(SettingKind.RETENTION, RULES_NUMBER))
+        except AffsError as error:
+            _log.error("the default rules of retention hold: %s", error.message)
+            return cls()
 
     @classmethod
     def from_value(cls, value: Value) -> "Rules":

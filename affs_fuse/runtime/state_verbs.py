@@ -26,12 +26,11 @@ from affs_fuse.runtime.jobs import Jobs
 from affs_fuse.runtime.kernel import KernelPort
 from affs_fuse.runtime.loader import Loader
 from affs_fuse.runtime.ports import Plain
-from affs_fuse.runtime.retention import RULES_NUMBER, Rules
+from affs_fuse.runtime.retention import Rules
 from affs_fuse.runtime.rollback import Comparison, LiveRollback
 from affs_fuse.volume import verbs
 from affs_fuse.volume.commit import Cut, CutRequest
 from affs_fuse.volume.reclaim import ReclaimJob
-from affs_fuse.volume.settings import SettingKind
 from affs_fuse.volume.states import KeptState
 from affs_fuse.volume.volume import Volume
 
@@ -230,7 +229,7 @@ class StateVerbs:
     async def _expire(self) -> None:
         """Let go of automatic states that retention does not keep."""
         volume = self._volume
-        rules = Rules.from_value(volume.settings.get(SettingKind.RETENTION, RULES_NUMBER))
+        rules = Rules.of(volume.settings)
         states = [state_dict(volume, state) for state in volume.states.listed() if state.automatic]
         found = retention.expired(states, rules, volume.clock.now_ns())
         expired = [volume.states[state["number"]] for state in found]

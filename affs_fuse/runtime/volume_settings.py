@@ -48,7 +48,7 @@ class VolumeSettings:
 
     async def delete(self, kind: SettingKind, number: int) -> bool:
         async with self._changing:
-            if self._volume.settings.get(kind, number) is None:
+            if self._volume.settings.image(kind, number) is None:
                 return False
             await self._make({(kind, number): None})
         return True
@@ -68,17 +68,23 @@ class VolumeSettings:
     async def _make(self, changes: Mapping[SettingKey, Value]) -> None:
         """A cut that finds no room leaves the volume as it was, so this does, too."""
         self._volume.check_writable()
-        before = {key: self._volume.settings.get(*key) for key in changes}
+        before = {key: self._volume.settings.image(*key) for key in changes}
         with trio.CancelScope(shield=True):
             try:
                 self._volume.attempt(self._apply, changes)
                 await self._committer.commit(CutRequest)
             except BaseException:
                 if not self._volume.read_only:
-                    self._volume.attempt(self._apply, before)
+                    self._volume.attempt(self._put_back, before)
                 raise
         for kind, number in changes:
             self._events.publish("settings", name=kind.name.lower(), setting=number)
+
+    def _put_back(self, images: Mapping[SettingKey, bytes | None]) -> None:
+        self._volume.begin_change()
+        self._changes += 1
+        for (kind, number), image in images.items():
+            self._volume.settings.put_image(kind, number, image)
 
     def _apply(self, changes: Mapping[SettingKey, Value]) -> None:
         self._volume.begin_change()

@@ -46,6 +46,17 @@ class Settings:
         payload = self._system.get(kind, ITEM_POLICY, number)
         return None if payload is None else _value(kind, number, payload)
 
+    def image(self, kind: SettingKind, number: int) -> bytes | None:
+        """What is on the volume, whether it can be read as a value or not."""
+        return self._system.get(kind, ITEM_POLICY, number)
+
+    def put_image(self, kind: SettingKind, number: int, image: bytes | None) -> None:
+        """Back to what image() gave."""
+        if image is None:
+            self.delete(kind, number)
+        else:
+            self._system.put(kind, ITEM_POLICY, number, image)
+
     def items(self, kind: SettingKind) -> list[tuple[int, Value]]:
         """All of the kind by rising number. corrupt: setting.damaged."""
         return [(number, _value(kind, number, payload)) for number, payload in self._items(kind)]

@@ -1,6 +1,7 @@
 """A transcript for each command on a real mount: the line, its structured answer, and what it did
 to the mount. One volume lives through all of them, in order."""
 
+import json
 import os
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -62,8 +63,9 @@ class Talk:
 
 @pytest.fixture
 def talk(mounted: Mounted) -> Iterator[Talk]:
-    with mounted.client() as client:
-        yield Talk(mounted, client)
+    talking = Talk(mounted, mounted.client())
+    yield talking
+    talking.client.close()
 
 
 def states(talk: Talk) -> None:
@@ -154,6 +156,21 @@ def asking(talk: Talk) -> None:
     talk(f"watch checkpoint --count 1 --after {cursor}", count=1)
 
 
+def records(talk: Talk) -> None:
+    """Records are files: what commands do to them, programs see."""
+    talk("""create /people/cid '{"name": "cid", "age": 50}'""")
+    assert json.loads(talk.files()["people/cid"])["age"] == 50
+    talk("update /people/cid set age 51")
+    assert json.loads(talk.files()["people/cid"])["age"] == 51
+    talk("move /people/cid /cid")
+    assert "cid" in talk.files()
+    talk("""batch '[{"create": "/people/dan", "value": {"age": 1}}]'""")
+    assert json.loads(talk.files()["people/dan"]) == {"age": 1}
+    assert talk.fails("erase /cid") == "plan.unconfirmed"
+    talk("erase /cid --yes")
+    assert not {"cid", "people/cid"} & talk.files().keys()
+
+
 def resumed(talk: Talk, session: str) -> Client | None:
     try:
         return Client.connect(str(talk.mounted.control), session=session)
@@ -228,7 +245,7 @@ def about(talk: Talk) -> None:
 
 
 PARTS: tuple[Callable[[Talk], None], ...] = (
-    states, going_back, asking, access, automation, about,
+    states, going_back, asking, records, access, automation, about,
 )  # fmt: skip
 
 

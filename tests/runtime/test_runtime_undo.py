@@ -8,7 +8,9 @@ import trio
 from runtime_engine import RealRuntime, running
 from runtime_fake import OTHER
 
+from affs_fuse.core.constants import ITEM_POLICY
 from affs_fuse.runtime import undoing
+from affs_fuse.volume.settings import SettingKind
 
 LABELS = ["a", "b", "c", "d"]
 
@@ -324,6 +326,27 @@ async def test_replaying_the_log_gives_the_same_tree() -> None:
         assert [{key: one[key] for key in keys} for one in again] == [
             {key: one[key] for key in keys} for one in states
         ]
+
+
+async def test_rules_that_cannot_be_read_stop_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    async with running() as runtime:
+        desk = runtime.desk()
+        await runtime.write("file", b"1")
+        await desk.ok("checkpoint -l a")
+        await runtime.write("file", b"2")
+        runtime.volume.trees.system.put(SettingKind.RETENTION, ITEM_POLICY, 1, b"\xc1")
+        await desk.ok("rollback a")
+        await desk.ok("undo")
+        assert (await desk.ok("delete a --yes"))["reclaim_ns"] == runtime.now_ns + 86_400 * 10**9
+        assert (await desk.ok("retention"))["rules"]["keep_last"] == 0
+        assert [entry["command"] for entry in await desk.ok("log")][-1] == "delete"
+        await desk.ok("set-retention --keep-last 3")  # in place of the damaged one
+        assert (await desk.ok("retention"))["rules"]["keep_last"] == 3
+        await desk.ok("undo")
+        assert runtime.volume.settings.items(SettingKind.RETENTION) == []
+        runtime.volume.trees.system.put(SettingKind.RETENTION, ITEM_POLICY, 1, b"\xc1")
+        assert await runtime.engine.settings.delete(SettingKind.RETENTION, 1)
+    assert "the default rules of retention hold" in caplog.text
 
 
 async def test_only_an_admin_sees_what_changed() -> None:
