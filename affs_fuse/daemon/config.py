@@ -129,6 +129,7 @@ class MountConfig:
     spin: str = "auto"
     metrics: Target | None = None
     hooks: str = "listed"
+    log_format: str = "text"
     slow_s: float = SLOW_DEFAULT_S
     atime: str = "relatime"
 

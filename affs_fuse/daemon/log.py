@@ -15,6 +15,7 @@ import socket
 import struct
 import sys
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 from affs_fuse.clock import SYSTEM_CLOCK
@@ -22,7 +23,7 @@ from affs_fuse.daemon.log_limit import LogLimit
 from affs_fuse.errors import AffsError, Category
 from affs_fuse.runtime.trace import TraceFilter
 
-__all__ = ["LineFormatter", "configure_logging", "default_target"]
+__all__ = ["JsonFormatter", "LineFormatter", "configure_logging", "default_target"]
 
 _JOURNAL_SOCKET = "/run/systemd/journal/socket"
 _SYSLOG_SOCKET = "/dev/log"
@@ -47,7 +48,8 @@ def _escape(text: str) -> str:
 
 
 class LineFormatter(logging.Formatter):
-    """`2026-01-31T12:00:00.123Z warning affs.volume text key=value`; a traceback as one field."""
+    """`2026-01-31T12:00:00.123 warning affs.volume text key=value`, in local time; a traceback as
+    one field."""
 
     def __init__(self, *, with_time: bool) -> None:
         super().__init__()
@@ -68,6 +70,30 @@ def _value(value: object) -> str:
     text = value if isinstance(value, str) else repr(value)
     plain = text.isprintable() and not any(character in text for character in ' "=')
     return text if plain and text else json.dumps(text)
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a line: time, level, logger, message, then the fields of the event, then
+    traceback. A field that has the name of one of the first four gets `_` behind it."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        seconds = self.formatTime(record, "%Y-%m-%dT%H:%M:%S")
+        entry: dict[str, Any] = {
+            "time": f"{seconds}.{int(record.msecs):03d}{_offset(record.created)}",
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        for key, value in _fields_of(record).items():
+            entry[key + "_" * (key in entry)] = value
+        if record.exc_info:
+            entry["traceback"] = self.formatException(record.exc_info)
+        return json.dumps(entry, default=repr)
+
+
+def _offset(created_s: float) -> str:
+    """Of local time from UTC at that moment: `+01:00`."""
+    return datetime.fromtimestamp(created_s).astimezone().isoformat()[-6:]
 
 
 class _PrefixFormatter(LineFormatter):
@@ -129,9 +155,15 @@ def default_target(*, foreground: bool) -> str:
 
 
 def configure_logging(
-    target: str, *, volume: str, journal_stream: bool = False, verbose: bool = False
+    target: str,
+    *,
+    volume: str,
+    journal_stream: bool = False,
+    verbose: bool = False,
+    json_lines: bool = False,
 ) -> None:
     """Send all log lines to target: syslog, journal, stderr, "" (nowhere), or a file's path.
+    json_lines: as JSON, but in the journal, which has fields of its own.
 
     Errors: mount.log (IO).
     """
@@ -144,6 +176,8 @@ def configure_logging(
         handler.close()
     try:
         handler = _handler(target, volume=volume, journal_stream=journal_stream)
+        if json_lines and target not in ("", "journal"):
+            handler.setFormatter(JsonFormatter())
     except OSError as error:
         raise AffsError(
             "mount.log", Category.IO, f"cannot log to {target}: {error.strerror}",

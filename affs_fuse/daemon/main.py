@@ -144,6 +144,7 @@ def _start_logging(line: CommandLine, config: MountConfig, environment: Environm
         volume=config.volume,
         journal_stream=bool(environment.journal_stream),
         verbose=line.verbose,
+        json_lines=config.log_format == "json",
     )
 
 

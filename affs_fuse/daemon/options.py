@@ -86,6 +86,7 @@ def _specs() -> Iterator[OptionSpec]:
         OptionSpec("control_mode", Kind.MODE, "its mode, octal (0600)"),
         OptionSpec("control_group", Kind.TEXT, "its group"),
         OptionSpec("log", Kind.PATH, "syslog, journal, stderr or a file"),
+        OptionSpec("log_format", Kind.CHOICE, "one line an event, as (text)", ("text", "json")),
         OptionSpec("metrics", Kind.TEXT,
                    "offer metrics at a loopback port, a socket's path, or keep FILE.prom"),
         OptionSpec("hooks", Kind.CHOICE, "which hooks of the volume may run (listed)",
