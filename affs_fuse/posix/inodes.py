@@ -18,6 +18,11 @@ __all__ = ["LINK_MAX", "changed", "load", "load_directory", "new", "object_id", 
 LINK_MAX = (1 << 31) - 1
 """Names of one object. ext4 stops at 65,000, btrfs at 65,535 in a directory, XFS at 2^31 - 1."""
 
+_SIZE_MAX = (1 << 63) - 1
+_BLOCKS_MAX = 1 << 40
+_CHANGE_MAX = (1 << 64) - 1
+_LINK_FIELD_MAX = (1 << 32) - 1
+
 OBJECT_ID_RANDOM_BYTES = 16 - OBJECT_BITS // 8
 
 
@@ -38,8 +43,18 @@ def load_directory(tree: Tree, number: int) -> Inode:
 
 
 def save(tree: Tree, number: int, inode: Inode) -> None:
-    """Put the item; its size never changes, so this needs no node but those that load() saw."""
-    tree.put(number, ITEM_INODE, 0, inode.pack())
+    """Put the item; its size never changes, so this needs no node but those that load() saw.
+
+    Counts that leave their range were wrong before (fsck.affs says so); they stay at its end, so
+    that a damaged directory can still be emptied."""
+    links = min(max(inode.nlink, 0), _LINK_FIELD_MAX)
+    fitting = inode._replace(
+        size=min(max(inode.size, 0), _SIZE_MAX),
+        blocks=min(max(inode.blocks, 0), _BLOCKS_MAX),
+        nlink=2 if links == 1 and stat.S_ISDIR(inode.mode) else links,
+        change=inode.change & _CHANGE_MAX,
+    )
+    tree.put(number, ITEM_INODE, 0, fitting.pack())
 
 
 def new(

@@ -8,6 +8,7 @@ later one.
 
 from collections.abc import Callable, Sequence
 
+from affs_fuse.volume.half_done import Contradiction
 from affs_fuse.volume.missing import BlockRead
 
 __all__ = ["LoadedBlocks"]
@@ -27,8 +28,11 @@ class LoadedBlocks:
         return (read.address, read.checksums) in self._found
 
     def take(self, read: BlockRead) -> bytes:
-        """The blocks; they are forgotten. KeyError if they are not here."""
-        data = self._found.pop((read.address, read.checksums))
+        """The blocks, which are here (has()); they are forgotten. Errors: volume.contradiction
+        where one operation takes the same ones twice: a block belongs to one place of one file."""
+        data = self._found.pop((read.address, read.checksums), None)
+        if data is None:
+            raise Contradiction("two places of files refer to the same blocks")
         self._bytes -= len(data)
         return data
 

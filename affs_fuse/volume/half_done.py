@@ -9,10 +9,10 @@ from contextlib import contextmanager
 from typing import ParamSpec, TypeVar
 
 from affs_fuse.core.tree import NodeMissing
-from affs_fuse.errors import AffsError
+from affs_fuse.errors import AffsError, Category
 from affs_fuse.volume.missing import DataMissing
 
-__all__ = ["Change", "half_done", "said"]
+__all__ = ["Change", "Contradiction", "half_done", "said"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -21,11 +21,27 @@ _EXPECTED = (NodeMissing, DataMissing, AffsError, OSError)
 """What an operation may raise, with nothing changed."""
 
 
+class Contradiction(AffsError):
+    """What is on the device contradicts itself, seen in the middle of a change: a block is given
+    back that is free, say. The format's rules were broken before; no writer of AfFS does that."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(
+            "volume.contradiction",
+            Category.CORRUPT,
+            message,
+            hint="run fsck.affs on the unmounted volume",
+        )
+
+
 @contextmanager
 def half_done(fail: Callable[[str], None], what: str) -> Iterator[None]:
     """Call fail("what: the error") for any error that is not expected, and pass it on."""
     try:
         yield
+    except Contradiction as error:
+        fail(error.message)
+        raise
     except _EXPECTED:
         raise
     except Exception as error:
@@ -50,6 +66,9 @@ class Change:
         self._begun = False
         try:
             return function(*args, **kwargs)
+        except Contradiction as error:
+            self._fail(error.message)
+            raise
         except _EXPECTED:
             raise
         except Exception as error:

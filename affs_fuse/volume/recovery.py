@@ -16,6 +16,7 @@ from affs_fuse.core.constants import (
     INTENT_SYSTEM,
     NODE_BLOCKS,
     NODE_SIZE,
+    OBJECT_BITS,
     TREE_CHECKPOINT,
     TREE_NAMESPACE,
     TREE_SPACE,
@@ -26,6 +27,7 @@ from affs_fuse.core.tree import NodeCache, NodeMissing, Tree, Walk
 from affs_fuse.device.device import Device, device_error
 from affs_fuse.errors import AffsError, Category
 from affs_fuse.volume import layout, space_tree
+from affs_fuse.volume.commit import OBJECT_NUMBERS_AHEAD
 from affs_fuse.volume.layout import Geometry
 from affs_fuse.volume.ring import RingReading, read_ring
 from affs_fuse.volume.space import Segment, Space
@@ -34,6 +36,11 @@ from affs_fuse.volume.working import SystemTrees, WorkingState
 
 __all__ = ["Opened", "RecoveryReport", "load_system_node", "open_commit"]
 
+NUMBERS_MAX = 1 << 62
+"""Of commits and states: a million a second for a hundred thousand years."""
+
+OBJECTS_MAX = 1 << OBJECT_BITS
+
 SYSTEM_CACHE_BYTES_MAX = 1 << 40
 """The system cache is bounded by the system trees, not by a setting: see working.SystemTrees."""
 
@@ -41,11 +48,13 @@ SYSTEM_CACHE_BYTES_MAX = 1 << 40
 @dataclass(slots=True)
 class RecoveryReport:
     """What opening found. seq: of the commit that was opened; newest_seq: highest seq of any valid
-    record. notes: one line each, empty after a clean closing; read_only_reason: "" or why nothing
+    record. problem: what contradicts itself, so that nothing may be written whatever was allowed.
+    notes: one line each, empty after a clean closing; read_only_reason: "" or why nothing
     may be written."""
 
     seq: int = 0
     newest_seq: int = 0
+    problem: str = ""
     notes: list[str] = field(default_factory=list)
     read_only_reason: str = ""
     abandoned: list[int] = field(default_factory=list)
@@ -108,6 +117,9 @@ def open_commit(
             report.abandoned.append(record.seq)
             continue
         _judge(report, ring, recover_previous)
+        if report.problem:
+            report.read_only_reason = report.read_only_reason or report.problem
+            report.notes.append(report.problem)
         return opened
     raise AffsError(
         "volume.roots_damaged",
@@ -149,6 +161,7 @@ def _open(
     cache = NodeCache(source.cache_bytes, superblock.format_uuid, superblock.salt)
     trees = _open_system(source, record)
     states = StateTable(trees.checkpoint)
+    report.problem = states.problem or _used_up(record)
     if record.ancestor and states.get(record.ancestor) is None:
         raise StructureError("field", "the commit's trees")
     tree = Tree(cache, TREE_NAMESPACE, record.namespace_root)
@@ -222,6 +235,15 @@ def _load_root(
     if not result.ok:
         raise device_error("reading", source.device.identity, offset, result)
     cache.install(pointer, image)
+
+
+def _used_up(record: Commit) -> str:
+    """Numbers that leave no room for more come from no writer."""
+    if record.next_object > OBJECTS_MAX - 2 * OBJECT_NUMBERS_AHEAD:
+        return "its object numbers are used up"
+    if max(record.seq, record.next_state) >= NUMBERS_MAX:
+        return "its numbers of commits or states are used up"
+    return ""
 
 
 def _check_segments(segments: list[Segment], geometry: Geometry) -> None:

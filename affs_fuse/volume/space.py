@@ -26,6 +26,7 @@ from affs_fuse.core.constants import (
     NODE_BLOCKS,
 )
 from affs_fuse.errors import AffsError, Category
+from affs_fuse.volume.half_done import Contradiction
 from affs_fuse.volume.layout import Geometry, block_of, logical, segment_of
 
 __all__ = ["Room", "Run", "Segment", "Space", "SpaceClass", "no_space"]
@@ -164,14 +165,17 @@ class Space:
         return segment.number, device_block - self.geometry.place_block(place), count
 
     def mark_system(self, device_block: int) -> None:
-        """At opening: a system node lies here. Errors: volume.structure-like ValueError if
-        twice.
+        """At opening: a system node lies here. Errors: Contradiction if it cannot, or another one
+        does.
         """
         run = self.locate(device_block, NODE_BLOCKS)
         if run is None:
-            raise ValueError(f"device block {device_block} belongs to no segment")
+            raise Contradiction(f"a system node at block {device_block} lies in no segment")
         segment = self.segments[run[0]]
-        bitmap.set_range(segment.bits, run[1], run[2])
+        try:
+            bitmap.set_range(segment.bits, run[1], run[2])
+        except ValueError as error:
+            raise Contradiction(f"two system nodes at block {device_block}") from error
         segment.used += run[2]
         self._count(segment, -run[2], 0, run[2])
 
@@ -401,7 +405,7 @@ class Space:
     def free(self, address: int, count: int) -> None:
         """The state to be cut next does not reach these blocks; they are held back until ripe.
 
-        Raises ValueError, changing nothing, if one of them is free already.
+        Errors: Contradiction, changing nothing here, if one of them is free already or nowhere.
         """
         self._free_run((segment_of(address), block_of(address), count))
 
@@ -409,14 +413,20 @@ class Space:
         """The same for a system node by its device block."""
         run = self.locate(block, count)
         if run is None:
-            raise ValueError(f"device block {block} belongs to no segment")
+            raise Contradiction(f"a system node at block {block} lies in no segment")
         self._free_run(run)
 
     def _free_run(self, run: Run) -> None:
         segment = self.segments.get(run[0])
         if segment is None:
-            raise ValueError(f"segment {run[0]} is not in use")
-        bitmap.clear_range(segment.bits, run[1], run[2])
+            raise Contradiction(f"blocks of segment {run[0]}, which is not in use, are given back")
+        try:
+            bitmap.clear_range(segment.bits, run[1], run[2])
+        except ValueError as error:
+            raise Contradiction(
+                f"blocks {run[1]} to {run[1] + run[2] - 1} of segment {run[0]} are given back, and"
+                " some of them are free"
+            ) from error
         segment.used -= run[2]
         if segment.held is None:
             segment.held = bytearray(len(segment.bits))

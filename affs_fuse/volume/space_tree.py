@@ -59,7 +59,8 @@ def _delete_from(tree: Tree, number: int, index: int) -> None:
 
 
 def read_segments(tree: Tree, geometry: Geometry) -> Iterator[Segment]:
-    """The segments that a space tree records, by number. Raises NodeMissing."""
+    """The segments that a space tree records, by number. How much of one is used is counted, not
+    believed. Raises NodeMissing."""
     current: Segment | None = None
     chunks: list[bytes] = []
     for number, kind, _, payload in tree.iterate((0, 0, 0), _END):
@@ -95,4 +96,7 @@ def _finish(segment: Segment, chunks: list[bytes], geometry: Geometry) -> Segmen
         segment.bits = bytearray(b"\xff" * size)
         if class_of(segment.intent) != CLASS_DATA:
             segment.bits[0] &= ~(2**NODE_BLOCKS - 2) & 0xFF
+    segment.bits[0] |= 1  # the segment's header, which nobody may overwrite
+    if segment.intent != INTENT_SYSTEM:
+        segment.used = int.from_bytes(segment.bits, "little").bit_count() - 1
     return segment

@@ -93,7 +93,8 @@ class KeptState:
         return fixed.pack() + label + author + message
 
     @classmethod
-    def unpack(cls, number: int, payload: bytes) -> "KeptState":
+    def unpack(cls, number: int, payload: bytes, errors: str = "strict") -> "KeptState":
+        """errors: as of bytes.decode. Errors: UnicodeDecodeError."""
         fixed = State.unpack(payload)
         label_end = State.SIZE + fixed.label_length
         author_end = label_end + fixed.author_length
@@ -108,25 +109,40 @@ class KeptState:
             fixed.pins,
             fixed.object_count,
             fixed.used_blocks,
-            payload[State.SIZE : label_end].decode(),
-            payload[label_end:author_end].decode(),
-            payload[author_end : author_end + fixed.message_length].decode(),
+            payload[State.SIZE : label_end].decode(errors=errors),
+            payload[label_end:author_end].decode(errors=errors),
+            payload[author_end : author_end + fixed.message_length].decode(errors=errors),
             fixed.reclaim_ns,
         )
 
 
 class StateTable:
-    """The kept states of a volume by number, and the pointers among them."""
+    """The kept states of a volume by number, and the pointers among them.
+
+    problem: "" or why nothing may be written: what the tree holds contradicts itself."""
 
     def __init__(self, tree: Tree) -> None:
         self._tree = tree
         self._states: dict[int, KeptState] = {}
         self._pointers: dict[int, StatePointer] = {}
+        self.problem = ""
         for number, kind, _, payload in tree.iterate((0, 0, 0), (_ALL - 1, 255, _ALL - 1)):
             if kind == ITEM_STATE:
-                self._states[number] = KeptState.unpack(number, payload)
+                self._states[number] = self._unpacked(number, payload)
             elif kind == ITEM_STATE_POINTER:
                 self._pointers[number] = StatePointer.unpack(payload)
+        for state in self._states.values():
+            parent = self._states.get(state.parent)
+            if state.parent and (parent is None or parent.seq >= state.seq):
+                self.problem = f"kept state {state.number} descends from {state.parent}, which is"
+                self.problem += " not there" if parent is None else " not older"
+
+    def _unpacked(self, number: int, payload: bytes) -> KeptState:
+        try:
+            return KeptState.unpack(number, payload)
+        except UnicodeDecodeError:
+            self.problem = f"a text of kept state {number} is not UTF-8"
+            return KeptState.unpack(number, payload, "replace")
 
     def __len__(self) -> int:
         return len(self._states)

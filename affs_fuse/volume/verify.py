@@ -133,21 +133,25 @@ def _check_superblocks(device: Device, report: Report) -> None:
 
 
 def _check_owner(device: Device, superblock: Superblock, report: Report) -> None:
-    for region in range(len(layout.REGIONS)):
-        block, result = device.read(layout.owner_offset(region), BLOCK_SIZE)
-        if result.ok and not any(block):
+    """Two copies; none at all is a volume that was never opened."""
+    readings = [device.read(layout.owner_offset(region), BLOCK_SIZE) for region in range(2)]
+    if all(result.ok and not any(block) for block, result in readings):
+        return
+    for region, (block, result) in enumerate(readings):
+        at = f"@{layout.owner_offset(region) // BLOCK_SIZE}"
+        what = f"owner block {region + 1}"
+        if not result.ok:
+            report.warning("verify.owner", f"{what} cannot be read", block=at)
             continue
         try:
-            if result.ok:
-                verify_owner(block)
+            verify_owner(block)
         except StructureError as error:
-            report.warning("verify.owner", f"owner block {region + 1}: {error.message}")
-            continue
-        if not result.ok:
-            report.warning("verify.owner", f"owner block {region + 1} cannot be read")
+            report.warning("verify.owner", f"{what}: {error.message}", block=at)
             continue
         owner = Owner.unpack(block)
-        if owner.uuid == superblock.format_uuid and owner.state == OWNER_OPEN and region == 0:
+        if owner.uuid != superblock.format_uuid:
+            report.warning("verify.owner", f"{what} belongs to another volume", block=at)
+        elif owner.state == OWNER_OPEN and region == 0:
             report.note(
                 "verify.not_closed",
                 f"the volume was not closed cleanly by process {owner.pid}; its last commit holds",
@@ -185,8 +189,11 @@ def _check_rings_agree(ring: RingReading, newest: Commit, report: Report) -> Non
         if slot.record is not None:
             by_region[slot.region][slot.record.seq] = slot.image
     for seq in sorted(by_region[0].keys() ^ by_region[1].keys()):
+        lacking = layout.ring_offset(0 if seq in by_region[1] else 1, seq) // BLOCK_SIZE
         report.warning(
-            "verify.rings_differ", f"the record of commit {seq} is in one ring only"
+            "verify.rings_differ",
+            f"the record of commit {seq} is in one ring only",
+            block=f"@{lacking}",
         )
 
 

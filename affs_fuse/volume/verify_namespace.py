@@ -194,7 +194,9 @@ class NamespaceCheck:
     def _differing_leaves(
         self, before: Pointer, root: Pointer
     ) -> tuple[list[Branch], list[Branch]]:
-        """Leaves that only one of the two trees has; below a shared node nothing is looked at."""
+        """Leaves that only one of the two trees has; below a shared node nothing is looked at, but
+        where the two parents give it other ranges of keys.
+        """
         levels: dict[int, tuple[dict[tuple[int, int], Branch], ...]] = {}
         for side, pointer in enumerate((before, root)):
             branch = Branch(pointer)
@@ -203,6 +205,10 @@ class NamespaceCheck:
             level = max(levels)
             old, new = levels.pop(level)
             for shared in old.keys() & new.keys():
+                if old[shared] != new[shared]:
+                    if level or old[shared].pointer != new[shared].pointer:
+                        continue  # further down; or one of the two pointers lies
+                    self._nodes.attempt(new[shared], self._state.name)
                 del old[shared], new[shared]
             if level == 0:
                 return list(old.values()), list(new.values())

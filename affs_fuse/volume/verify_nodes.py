@@ -77,7 +77,7 @@ class NodeReader:
         self._superblock = superblock
         self._geometry = geometry
         self._report = report
-        self._recent: OrderedDict[tuple[int, int, int], Node] = OrderedDict()
+        self._recent: OrderedDict[Branch, Node] = OrderedDict()
         self.places: dict[int, int] = {}
         self.nodes_expected = 0
         self.on_new_node: Callable[[Pointer], None] = lambda pointer: None
@@ -105,10 +105,9 @@ class NodeReader:
 
     def read(self, branch: Branch) -> Node:
         """The node of a branch. Errors: volume.structure, volume.address, device.io."""
-        known = (branch.pointer.tree, *branch.identity)
-        node = self._recent.get(known)
+        node = self._recent.get(branch)
         if node is not None:
-            self._recent.move_to_end(known)
+            self._recent.move_to_end(branch)
             return node
         pointer = branch.pointer
         offset = self.offset(pointer)
@@ -118,8 +117,8 @@ class NodeReader:
         superblock = self._superblock
         verify_node(image, superblock.format_uuid, superblock.salt, pointer.pack())
         node = decode_node(image, branch)
-        self._count(known, pointer)
-        self._recent[known] = node
+        self._count((pointer.tree, *branch.identity), pointer)
+        self._recent[branch] = node
         if len(self._recent) > NODES_KEPT:
             self._recent.popitem(last=False)
         return node

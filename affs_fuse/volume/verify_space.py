@@ -115,7 +115,9 @@ class SpaceCheck:
         problem = header_problem(self._device, self._superblock, self._geometry, number, item)
         if problem:
             self._report.warning(
-                "verify.segment_header", f"the header of segment {number} (advisory): {problem}"
+                "verify.segment_header",
+                f"the header of segment {number} (advisory): {problem}",
+                block=f"{number}:0",
             )
 
     # ---- data and namespace: bitmaps against what was reached ----

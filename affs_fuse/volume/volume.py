@@ -187,7 +187,8 @@ class Volume:
 
     def begin_change(self, operations: int = 1) -> None:
         """An operation changes something from here on (half_done.py). Memory for its nodes is taken
-        first, so that it cannot be missing half way. Errors: MemoryError."""
+        first, so that it cannot be missing half way. Errors: MemoryError, volume.read_only."""
+        self.check_writable()
         self.cache.reserve(held_nodes_of(operations))
         self._change.begin()
 

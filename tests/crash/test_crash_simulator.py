@@ -14,6 +14,12 @@ from affs_tools.crashsim.explore import Explorer, Failure, Tally, base_of, recor
 from affs_tools.crashsim.faults import Fault, FaultyDevice
 from affs_tools.crashsim.model import Model, ModelError
 from affs_tools.crashsim.mutants import MUTANTS, Mutant, changed_source
+from affs_tools.crashsim.native_mutants import (
+    NATIVE,
+    NATIVE_MUTANTS,
+    NativeMutant,
+    changed_native,
+)
 from affs_tools.crashsim.shrink import shrink
 from affs_tools.crashsim.states import (
     Depth,
@@ -28,6 +34,8 @@ QUICK_MUTANTS = (
     "no-barrier-before-the-record", "one-superblock", "kept-blocks-freed", "replaced-nodes-leak",
     "freed-blocks-used-at-once",
 )  # fmt: skip
+
+QUICK_NATIVE = ("c-frames-not-checksummed",)
 
 
 def epoch_of(count: int, length: int = 4096, first: int = 8 << 20):  # type: ignore[no-untyped-def]
@@ -161,6 +169,19 @@ def test_a_violation_replays_and_shrinks(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_every_planted_bug_fits_the_source(mutant: Mutant) -> None:
     *_, text = changed_source(mutant)
     compile(text, mutant.name, "exec")
+
+
+@pytest.mark.parametrize("mutant", NATIVE_MUTANTS, ids=lambda mutant: mutant.name)
+def test_every_planted_bug_of_the_core_fits_the_source(mutant: NativeMutant) -> None:
+    assert changed_native(mutant) != (NATIVE / "src" / mutant.where).read_text()
+
+
+@pytest.mark.slow
+def test_planted_bugs_of_the_core_are_found() -> None:
+    chosen = [mutant for mutant in NATIVE_MUTANTS if mutant.name in QUICK_NATIVE]
+    assert len(chosen) == len(QUICK_NATIVE)
+    alive = [name for name, caught, _ in run_mutants(chosen, 1) if not caught]
+    assert not alive
 
 
 @pytest.mark.slow

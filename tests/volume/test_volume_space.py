@@ -13,6 +13,7 @@ from affs_fuse.core.constants import INTENT_LARGE, INTENT_METADATA, INTENT_SMALL
 from affs_fuse.device.memory import MemoryDevice
 from affs_fuse.errors import AffsError
 from affs_fuse.volume import verbs
+from affs_fuse.volume.half_done import Contradiction
 from affs_fuse.volume.layout import Geometry, choose_segment_shift
 from affs_fuse.volume.mkfs import MkfsOptions, format_device
 from affs_fuse.volume.opening import OpenOptions
@@ -125,7 +126,7 @@ def test_freeing_twice_is_refused() -> None:
     space = Space(Geometry(20, (64 << 20) >> 12), 62, lambda place: None)
     (segment, first, count) = space.allocate_data(INTENT_SMALL, 8, 1)[0]
     space.free(segment << 32 | first, count)
-    with pytest.raises(ValueError, match="freeing"):
+    with pytest.raises(Contradiction, match="given back"):
         space.free(segment << 32 | first, count)
 
 

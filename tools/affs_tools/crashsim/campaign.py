@@ -3,24 +3,37 @@ of them."""
 
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from multiprocessing import get_context
 from typing import TypeVar
 
+from affs_tools.crashsim.crafted import all_names, explore_crafted
+from affs_tools.crashsim.damage import (
+    Damage,
+    all_damages,
+    explore_damages,
+    flip_all_bits,
+    metadata,
+)
 from affs_tools.crashsim.explore import Explorer, Failure, Tally, replay
 from affs_tools.crashsim.faults import Fault, explore_faults, fault_workloads, points_of
 from affs_tools.crashsim.formatting import NAMES, explore_mkfs
 from affs_tools.crashsim.memory import WAYS, Shortage, explore_shortages, shortages_of
 from affs_tools.crashsim.mutants import Mutant, NoFit, hunt
+from affs_tools.crashsim.native_mutants import NativeMutant, hunt_native
+from affs_tools.crashsim.pieces import Piece
 from affs_tools.crashsim.states import Depth
 from affs_tools.crashsim.workloads import Workload, find, pairs, singles, stories, triples
 
 __all__ = [
     "Figures",
+    "bit_tasks",
+    "crafted_tasks",
     "crash_tasks",
+    "damage_tasks",
     "fault_tasks",
     "memory_tasks",
     "replayed",
@@ -144,6 +157,42 @@ def _shortages(workload: Workload, points: list[Shortage]) -> Tally:
     return tally
 
 
+def bit_tasks(*, short: bool) -> list[Task]:
+    """Every bit of all live metadata, or of every 5th piece."""
+    return [partial(_bits, piece) for piece in metadata()[:: 5 if short else 1]]
+
+
+def _bits(piece: Piece) -> Tally:
+    tally = Tally()
+    flip_all_bits(piece, tally)
+    return tally
+
+
+def damage_tasks(*, short: bool) -> list[Task]:
+    """Every damage, or every 11th."""
+    every = all_damages(2 if short else 40)[:: 11 if short else 1]
+    groups = [every[at : at + 100] for at in range(0, len(every), 100)]
+    return [partial(_damages, group) for group in groups]
+
+
+def _damages(chosen: Sequence[Damage]) -> Tally:
+    tally = Tally()
+    explore_damages(chosen, tally)
+    return tally
+
+
+def crafted_tasks(*, short: bool) -> list[Task]:
+    """Every crafted image, or a seeded part."""
+    names = all_names(short=short)
+    return [partial(_crafted, names[at : at + 100]) for at in range(0, len(names), 100)]
+
+
+def _crafted(names: list[str]) -> Tally:
+    tally = Tally()
+    explore_crafted(names, tally)
+    return tally
+
+
 def run_tasks(tasks: list[Task], jobs: int) -> Figures:
     """All tasks; distinct states are counted over all of them."""
     total = Tally()
@@ -172,15 +221,17 @@ def sharded(
         yield from pool.imap_unordered(function, items)
 
 
-def run_mutants(mutants: list[Mutant], jobs: int) -> Iterator[tuple[str, str, float]]:
+def run_mutants(
+    mutants: Sequence[Mutant | NativeMutant], jobs: int
+) -> Iterator[tuple[str, str, float]]:
     """(name, what caught it or "" if it lives, seconds) of each mutant."""
-    yield from sharded(_hunt, mutants, jobs, fresh=True)
+    yield from sharded(_hunt, list(mutants), jobs, fresh=True)
 
 
-def _hunt(mutant: Mutant) -> tuple[str, str, float]:
+def _hunt(mutant: Mutant | NativeMutant) -> tuple[str, str, float]:
     begin = time.monotonic()
     try:
-        caught = hunt(mutant)
+        caught = hunt(mutant) if isinstance(mutant, Mutant) else hunt_native(mutant)
     except NoFit as error:
         return mutant.name, "", _said(error, begin)
     return mutant.name, caught, time.monotonic() - begin
@@ -202,6 +253,20 @@ def replayed(text: str) -> Failure | None:
         else:
             explore_faults(workload, tally, [Fault.parse(rest)])
         return tally.failures[0] if tally.failures else None
+    if name in ("damage", "crafted"):
+        return _replayed_image(name, rest)
     workload = find(name)
     message = replay(workload, rest)
     return Failure(text, message, workload.steps) if message else None
+
+
+def _replayed_image(name: str, rest: str) -> Failure | None:
+    tally = Tally()
+    if name == "crafted":
+        explore_crafted([rest], tally)
+    else:
+        found = [one for many in (40, 2) for one in all_damages(many) if one.name == rest]
+        if not found:
+            raise KeyError(rest)
+        explore_damages(found[:1], tally)
+    return tally.failures[0] if tally.failures else None

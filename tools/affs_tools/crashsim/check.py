@@ -278,36 +278,55 @@ def _compare(found: Snapshot, wanted: Snapshot, what: str) -> None:
             raise Violation(f"{what}: {path} shows {found.get(path)}, not {wanted.get(path)}")
 
 
-def walk_state(volume: Volume, namespace: Namespace, root: int) -> Snapshot:
-    """Everything below a root directory, every byte read. Errors: AffsError of damage."""
+def walk_state(
+    volume: Volume, namespace: Namespace, root: int, damaged: dict[str, AffsError] | None = None
+) -> Snapshot:
+    """Everything below a root directory, every byte read. damaged: gets what cannot be read, by
+    path; without it that is an error. Errors: AffsError of damage."""
     found: Snapshot = {}
     first: dict[int, str] = {}
     stack = [("/", root)]
     while stack:
         path, number = stack.pop()
-        inode = volume.run(namespace.getattr, number).inode
-        kind = KINDS[inode.mode & 0o170000]
-        content = b""
-        if kind == "d":
-            base = path.rstrip("/")
-            for name, child in sorted(_entries(volume, namespace, number), reverse=True):
-                stack.append((f"{base}/{name}", child))
-        elif kind == "l":
-            content = volume.run(namespace.readlink, number)
-        elif kind == "f":
-            handle = volume.run(namespace.open, number, os.O_RDONLY | os.O_NOATIME, ROOT)
-            content = content_key(volume.run(namespace.read, handle, 0, inode.size))
-            namespace.release(handle)
-        names = volume.run(namespace.listxattr, number, ROOT)
-        first.setdefault(number, path)
-        found[path] = Entry(
-            kind, inode.mode & 0o7777, inode.uid, inode.gid, inode.nlink, inode.size,
-            inode.mtime_ns, content,
-            tuple((name, volume.run(namespace.getxattr, number, name, ROOT))
-                  for name in sorted(names)),
-            first[number],
-        )  # fmt: skip
+        try:
+            found[path], children = _look(volume, namespace, path, number, first)
+        except AffsError as error:
+            if damaged is None:
+                raise
+            damaged[path] = error
+            continue
+        stack += children
     return found
+
+
+def _look(
+    volume: Volume, namespace: Namespace, path: str, number: int, first: dict[int, str]
+) -> tuple[Entry, list[tuple[str, int]]]:
+    """One object, and of a directory what is in it: (path, number)."""
+    children: list[tuple[str, int]] = []
+    inode = volume.run(namespace.getattr, number).inode
+    kind = KINDS[inode.mode & 0o170000]
+    content = b""
+    if kind == "d":
+        base = path.rstrip("/")
+        for name, child in sorted(_entries(volume, namespace, number), reverse=True):
+            children.append((f"{base}/{name}", child))
+    elif kind == "l":
+        content = volume.run(namespace.readlink, number)
+    elif kind == "f":
+        handle = volume.run(namespace.open, number, os.O_RDONLY | os.O_NOATIME, ROOT)
+        content = content_key(volume.run(namespace.read, handle, 0, inode.size))
+        namespace.release(handle)
+    names = volume.run(namespace.listxattr, number, ROOT)
+    first.setdefault(number, path)
+    entry = Entry(
+        kind, inode.mode & 0o7777, inode.uid, inode.gid, inode.nlink, inode.size,
+        inode.mtime_ns, content,
+        tuple((name, volume.run(namespace.getxattr, number, name, ROOT))
+              for name in sorted(names)),
+        first[number],
+    )  # fmt: skip
+    return entry, children
 
 
 def _entries(volume: Volume, namespace: Namespace, number: int) -> list[tuple[str, int]]:

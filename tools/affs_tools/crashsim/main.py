@@ -5,26 +5,34 @@ Exit status: 0 no violation, 1 violations, a living mutant or a replay that fail
 
 import argparse
 import os
+import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
-from affs_tools.crashsim.campaign import (
-    Figures,
-    crash_tasks,
-    fault_tasks,
-    memory_tasks,
-    replayed,
-    run_mutants,
-    run_tasks,
-)
+from affs_tools.crashsim import campaign
+from affs_tools.crashsim.campaign import Figures, Task, replayed, run_mutants, run_tasks
 from affs_tools.crashsim.determinism import chosen, fingerprints_of_processes
 from affs_tools.crashsim.mutants import MUTANTS
+from affs_tools.crashsim.native_mutants import NATIVE_MUTANTS
 from affs_tools.crashsim.shrink import shrink
 
 __all__ = ["main"]
 
 SHOWN_MAX = 20
 SAME_BYTES_REPEATS = 10
+FUZZ_RUNS = 200_000
+FUZZ_SECONDS_MAX = 600
+
+Tasks = Callable[..., list[Task]]
+CAMPAIGNS: tuple[tuple[str, str, Tasks], ...] = (
+    ("crashes", "Power loss", campaign.crash_tasks),
+    ("faults", "Failing device calls", campaign.fault_tasks),
+    ("memory", "Running out of memory", campaign.memory_tasks),
+    ("bits", "Every bit of the metadata", campaign.bit_tasks),
+    ("damage", "Damaged blocks", campaign.damage_tasks),
+    ("crafted", "Crafted images", campaign.crafted_tasks),
+)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -37,11 +45,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--part", type=_part, default=(0, 1), metavar="I/N", help="the I-th of N parts (I from 1)"
     )
-    parser.add_argument("--crashes", action="store_true", help="power loss only")
-    parser.add_argument("--faults", action="store_true", help="failing device calls only")
-    parser.add_argument("--memory", action="store_true", help="running out of memory only")
-    parser.add_argument("--same-bytes", action="store_true", help="one seed, one image, only")
-    parser.add_argument("--mutants", nargs="*", metavar="NAME", help="planted bugs only")
+    for option, title, _ in CAMPAIGNS:
+        parser.add_argument(f"--{option}", action="store_true", help=f"only: {title.lower()}")
+    parser.add_argument("--same-bytes", action="store_true", help="only: one seed, one image")
+    parser.add_argument("--fuzz", action="store_true", help="only: the C core's readers, by clang")
+    parser.add_argument("--mutants", nargs="*", metavar="NAME", help="only: planted bugs")
     parser.add_argument("--report", action="store_true", help="all of it (the default)")
     parser.add_argument("--replay", metavar="ID", help="one state again, shortened if it fails")
     return parser
@@ -58,27 +66,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = _parser().parse_args(arguments)
     if given.replay:
         return _replay(given.replay)
-    one = given.crashes or given.faults or given.memory or given.same_bytes
-    everything = given.report or not (one or given.mutants is not None)
+    asked = [option for option, _, _ in CAMPAIGNS if getattr(given, option)]
+    few = bool(asked) or given.same_bytes or given.fuzz or given.mutants is not None
+    everything = given.report or not few
     bad = 0
     first, step = given.part
-    if given.crashes or everything:
-        bad += _show(
-            "Power loss", run_tasks(crash_tasks(short=given.short)[first::step], given.jobs)
-        )
-    if given.faults or everything:
-        bad += _show(
-            "Failing device calls",
-            run_tasks(fault_tasks(short=given.short)[first::step], given.jobs),
-        )
-    if given.memory or everything:
-        bad += _show(
-            "Running out of memory",
-            run_tasks(memory_tasks(short=given.short)[first::step], given.jobs),
-        )
-    if given.same_bytes or everything:
+    for option, title, tasks in CAMPAIGNS:
+        if everything or option in asked:
+            bad += _show(title, run_tasks(tasks(short=given.short)[first::step], given.jobs))
+    if everything or given.same_bytes:
         bad += _same_bytes(short=given.short)
-    if given.mutants is not None or everything:
+    if everything or given.fuzz:
+        bad += _fuzz(runs=2000 if given.short else FUZZ_RUNS)
+    if everything or given.mutants is not None:
         bad += _mutants(given.mutants or [], given.jobs)
     return 1 if bad else 0
 
@@ -103,8 +103,19 @@ def _same_bytes(*, short: bool) -> int:
     return len(set(found)) - 1
 
 
+def _fuzz(runs: int) -> int:
+    """Each target of native/fuzz so many times."""
+    script = Path(__file__).parents[3] / "native" / "fuzz" / "run"
+    command = [str(script), str(FUZZ_SECONDS_MAX), "--runs", str(runs), "--seed", "1"]
+    print("## The C core's readers, with sanitizers", flush=True)
+    status = subprocess.run(command, check=False).returncode
+    print(flush=True)
+    return int(status != 0)
+
+
 def _mutants(names: list[str], jobs: int) -> int:
-    picked = [mutant for mutant in MUTANTS if not names or mutant.name in names]
+    every = (*MUTANTS, *NATIVE_MUTANTS)
+    picked = [mutant for mutant in every if not names or mutant.name in names]
     alive = 0
     print("## Planted bugs")
     for name, caught, seconds in run_mutants(picked, jobs):

@@ -14,13 +14,24 @@ from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
 
+from affs_tools.crashsim.crafted import all_names, explore_crafted
+from affs_tools.crashsim.damage import all_damages, explore_damages, flip_all_bits, metadata
 from affs_tools.crashsim.explore import Explorer, Tally
 from affs_tools.crashsim.faults import explore_faults, fault_workloads, points_of
 from affs_tools.crashsim.formatting import NAMES, explore_mkfs
+from affs_tools.crashsim.memory import explore_shortages, shortages_of
 from affs_tools.crashsim.states import Depth
 from affs_tools.crashsim.workloads import Workload, singles, stories
 
-__all__ = ["MUTANTS", "Mutant", "NoFit", "changed_source", "hunt", "plant"]
+__all__ = [
+    "MUTANTS",
+    "Mutant",
+    "NoFit",
+    "changed_source",
+    "explore_until_caught",
+    "hunt",
+    "plant",
+]
 
 
 class NoFit(Exception):
@@ -183,8 +194,13 @@ def _replace(owner: object, name: str, original: object, changed: object) -> Non
 def hunt(mutant: Mutant) -> str:
     """Plant it and explore; the first failure's replay id and message, or "" if it lives."""
     plant(mutant)
+    return explore_until_caught(mutant.hunts)
+
+
+def explore_until_caught(hunts: tuple[str, ...]) -> str:
+    """The first failure's replay id and message, or "" if there is none."""
     tally = Tally()
-    for step in _hunted(mutant.hunts, tally):
+    for step in _hunted(hunts, tally):
         step()
         if tally.failures:
             first = tally.failures[0]
@@ -202,6 +218,15 @@ def _hunted(hunts: tuple[str, ...], tally: Tally) -> Iterator[Callable[[], None]
     for workload in fault_workloads():
         if workload.name.startswith(hunts):
             yield partial(explore_faults, workload, tally, points_of(workload)[::3])
+        if "memory" in hunts:
+            yield partial(explore_shortages, workload, tally, shortages_of(workload)[::23])
+    if "bits" in hunts:
+        for piece in metadata()[::5]:
+            yield partial(flip_all_bits, piece, tally)
+    if "damage" in hunts:
+        yield partial(explore_damages, all_damages(2)[::7], tally)
+    if "crafted" in hunts:
+        yield partial(explore_crafted, all_names(short=True), tally)
 
 
 def _shallow(workload: Workload) -> Workload:

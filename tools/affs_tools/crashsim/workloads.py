@@ -91,6 +91,21 @@ BASES: dict[str, tuple[Step, ...]] = {
         ),
     ),
     "ring": (*_SMALL, *(step for i in range(60) for step in (("mkdir", f"/c/{i}"), ("commit",)))),
+    "damage": (
+        *(
+            step
+            for index in range(24)
+            for step in (
+                ("create", f"/d{index}"),
+                ("write", f"/d{index}", 0, data(f"d{index}", 700)),
+            )
+        ),
+        *_KEPT,
+        ("setxattr", "/b", b"user.big", data("dx", 9000)), ("fifo", "/c/p"),
+        ("hold", "h", "/d3"), ("unlink", "/d3"), ("write", "/d4", 0, data("d4", 30000)),
+        ("commit",), ("checkpoint", "three"), ("write", "/a/f", 4096, data("df", 6000)),
+        ("rename", "/d5", "/c/d5"), ("commit",), ("unlink", "/d6"), ("commit",),
+    ),
     "brim": (
         *_SMALL,
         ("checkpoint", "one"),

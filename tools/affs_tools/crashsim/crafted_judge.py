@@ -1,0 +1,235 @@
+"""What a crafted image may do: be refused, give errors that have a name, or be served as it says.
+
+It may not: raise anything else, run for ever, take memory without bound, or be clean by the check
+and unreadable all the same.
+"""
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from types import FrameType
+
+from affs_fuse.core.constants import OBJECT_BITS
+from affs_fuse.errors import AffsError, Category
+from affs_fuse.posix.namespace import Changes, Namespace
+from affs_fuse.volume import verbs
+from affs_fuse.volume.verify import Report, verify_volume
+from affs_fuse.volume.volume import Volume
+from affs_tools.crashsim.check import Violation, open_state
+from affs_tools.crashsim.device import Image, Recorder
+from affs_tools.crashsim.session import ROOT
+
+__all__ = ["SECONDS_MAX", "judge_crafted"]
+
+SECONDS_MAX = 30
+"""An image that takes longer hangs; a good one takes a hundredth of a second."""
+PATHS_MAX = 1500
+DEPTH_MAX = 40
+READ_MAX = 1 << 18
+READDIR_COUNT = 64
+NAME_MAX = 255
+
+
+class Hangs(BaseException):
+    """The time is over. No handler of errors may swallow it."""
+
+
+@contextmanager
+def _alarm() -> Iterator[None]:
+    def ring(number: int, frame: FrameType | None) -> None:
+        raise Hangs
+
+    before = signal.signal(signal.SIGALRM, ring)
+    signal.alarm(SECONDS_MAX)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def judge_crafted(image: Image, *, may_hide: bool = False) -> str:
+    """What became of it. may_hide: the lie cannot be told from the truth before it does harm. The
+    image is changed. Errors: Violation."""
+    try:
+        with _alarm():
+            return _judge(image, may_hide=may_hide)
+    except Hangs:
+        raise Violation(f"it takes longer than {SECONDS_MAX} s") from None
+
+
+def _judge(image: Image, *, may_hide: bool) -> str:
+    report = _checked(image)
+    clean = report is not None and report.clean
+    try:
+        volume = open_state(Recorder(image))
+    except AffsError as error:
+        if clean and error.code != "volume.feature":
+            raise Violation(f"the check finds nothing, and it is refused: {error}") from error
+        return "refused"
+    damaged = _walk(volume)
+    if clean and damaged:
+        raise Violation(f"the check finds nothing, but: {damaged[0]!r}")
+    used = _use(volume)
+    if clean and not volume.read_only and not may_hide:
+        _must_stay_clean(image)
+    found = "found" if not clean else "clean"
+    return f"opened, {found}" + (", errors" if damaged or used else "")
+
+
+def _checked(image: Image) -> Report | None:
+    try:
+        return verify_volume(image, data=True)
+    except AffsError:
+        return None
+
+
+def _must_stay_clean(image: Image) -> None:
+    report = verify_volume(image, data=True)
+    if not report.clean:
+        raise Violation(f"it was clean before it was used: {[str(f) for f in report.findings][:3]}")
+
+
+# ---- reading all of it ----
+
+
+def _walk(volume: Volume) -> list[AffsError]:
+    """Every state as far as the bounds go; the damage that was met."""
+    namespace = Namespace(volume, relatime="noatime")
+    damaged: list[AffsError] = []
+    with _damage(damaged):
+        _walk_below(volume, namespace, 1, damaged)
+    with _damage(damaged):
+        door = volume.run(namespace.lookup, 1, b".affs").number
+        shelf = volume.run(namespace.lookup, door, b"checkpoints").number
+        for state in volume.states.listed()[:20]:
+            with _damage(damaged):
+                root = volume.run(namespace.lookup, shelf, state.hex_id.encode()).number
+                _walk_below(volume, namespace, root, damaged)
+    namespace.views.close()
+    return damaged
+
+
+@contextmanager
+def _damage(damaged: list[AffsError]) -> Iterator[None]:
+    """Errors that have a name are what a crafted image may give; damage is noted."""
+    try:
+        yield
+    except AffsError as error:
+        if error.category in (Category.CORRUPT, Category.IO):
+            damaged.append(error)
+    except OSError:
+        return
+
+
+def _walk_below(
+    volume: Volume, namespace: Namespace, root: int, damaged: list[AffsError]
+) -> None:
+    stack = [(root, 0)]
+    for _ in range(PATHS_MAX):
+        if not stack:
+            return
+        number, depth = stack.pop()
+        with _damage(damaged):
+            children = _look(volume, namespace, number)
+            if depth < DEPTH_MAX:
+                stack += [(child, depth + 1) for child in children]
+
+
+def _look(volume: Volume, namespace: Namespace, number: int) -> list[int]:
+    """Reads one object; of a directory what is in it."""
+    children: list[int] = []
+    inode = volume.run(namespace.getattr, number).inode
+    for name in volume.run(namespace.listxattr, number, ROOT):
+        volume.run(namespace.getxattr, number, name, ROOT)
+    kind = inode.mode & 0o170000
+    if kind == 0o120000:
+        volume.run(namespace.readlink, number)
+    elif kind == 0o100000:
+        handle = volume.run(namespace.open, number, os.O_RDONLY | os.O_NOATIME, ROOT)
+        for at in {0, max(0, inode.size - READ_MAX), inode.size // 2}:
+            volume.run(namespace.read, handle, at, READ_MAX)
+        namespace.release(handle)
+    elif kind == 0o040000:
+        handle = volume.run(namespace.opendir, number, ROOT)
+        cookie = 0
+        for _ in range(PATHS_MAX):
+            part = volume.run(namespace.readdir, handle, cookie, READDIR_COUNT)
+            for name, one, _ in part:
+                if name not in (b".", b".."):
+                    children.append(one.number)
+                    if not name or b"/" in name or b"\0" in name or len(name) > NAME_MAX:
+                        raise Violation(f"a directory shows the name {name!r}")
+            if not part or part[-1][2] <= cookie:
+                break
+            cookie = part[-1][2]
+        namespace.releasedir(handle)
+    return children
+
+
+# ---- using it ----
+
+
+def _use(volume: Volume) -> bool:
+    """Change a little of everything, commit, keep, roll back, reclaim; were there errors?"""
+    namespace = Namespace(volume, relatime="noatime")
+    errors: list[Exception] = []
+
+    def attempt(function: Callable[..., object], *arguments: object) -> None:
+        try:
+            function(*arguments)
+        except (AffsError, OSError) as error:
+            errors.append(error)
+
+    attempt(volume.run, namespace.load_orphans)
+    names = [b"a", b"b", b"c", b"new", b"d1", b"d4"]
+    attempt(volume.run, namespace.mkdir, 1, b"made", 0o755, ROOT)
+    for name in names:
+        attempt(_change, volume, namespace, name)
+    attempt(volume.commit, namespace.flush_all)
+    attempt(_clean, volume, namespace)
+    attempt(_keep, volume)
+    for state in volume.states.listed()[:2]:
+        attempt(verbs.rollback, volume, state)
+        namespace = Namespace(volume, relatime="noatime")
+    for state in volume.states.listed()[:4]:
+        attempt(verbs.delete, volume, state)
+    attempt(volume.commit)
+    attempt(verbs.reclaim_all, volume)
+    attempt(volume.commit)
+    with suppress(AffsError):
+        volume.statfs()
+    return bool(errors)
+
+
+def _keep(volume: Volume) -> None:
+    volume.commit(None, verbs.checkpoint_request(volume, verbs.Note("kept")))
+
+
+def _change(volume: Volume, namespace: Namespace, name: bytes) -> None:
+    found = volume.run(namespace.lookup, 1, name)
+    number = found.number
+    if number >> OBJECT_BITS:
+        return
+    volume.run(namespace.setattr, number, Changes(mode=0o700), ROOT)
+    volume.run(namespace.setxattr, number, b"user.made", b"x" * 300, 0, ROOT)
+    if found.inode.mode & 0o170000 == 0o040000:
+        handle, _ = volume.run(namespace.create, number, b"inside", 0o600, os.O_RDWR, ROOT)
+    else:
+        handle = volume.run(namespace.open, number, os.O_RDWR, ROOT)
+    volume.run(namespace.write, handle, 100, b"y" * 9000)
+    volume.run(namespace.release, handle)
+    volume.run(namespace.rename, 1, name, 1, name + b"2", 0)
+    entries = volume.run(namespace.readdir, volume.run(namespace.opendir, 1, ROOT), 0, 8)
+    for entry, one, _ in entries[2:5]:
+        if one.inode.mode & 0o170000 == 0o100000 and not one.number >> OBJECT_BITS:
+            volume.run(namespace.setattr, one.number, Changes(size=5000), ROOT)
+            volume.run(namespace.unlink, 1, entry)
+
+
+def _clean(volume: Volume, namespace: Namespace) -> None:
+    for _ in range(1000):
+        if not namespace.removals_pending:
+            return
+        volume.run(namespace.remove_step)
