@@ -206,7 +206,8 @@ class FileDevice:
 def open_device(path: str, *, read_only: bool = False) -> FileDevice:
     """Open and, for writing, lock a file or block device.
 
-    Errors: device.not_found, device.denied, device.unsuitable (a directory, say), device.busy.
+    Errors: device.not_found, device.denied, device.unsuitable (a directory, say), device.busy,
+    device.io.
     """
     # Without O_NONBLOCK, opening a fifo waits for somebody at its other end.
     flags = os.O_CLOEXEC | os.O_NONBLOCK | (os.O_RDONLY if read_only else os.O_RDWR)
@@ -234,6 +235,9 @@ def open_device(path: str, *, read_only: bool = False) -> FileDevice:
         if not read_only:
             _lock(descriptor, path)
         return FileDevice(descriptor, path, read_only=read_only)
+    except OSError as error:
+        os.close(descriptor)
+        raise _open_error(path, error) from error
     except BaseException:
         os.close(descriptor)
         raise

@@ -114,7 +114,9 @@ class Orphans:
         if self._data.tails is not None:
             self._data.tails.discard(number)
         if existed:
-            self._state.object_count -= 1
+            # Never below the root directory, however wrong the count was: the record could not be
+            # written, or would be refused.
+            self._state.object_count = max(1, self._state.object_count - 1)
 
     def _drop(self, kind: int, payload: bytes) -> int:
         """Give back an item's blocks; how many of them were file data."""

@@ -57,13 +57,14 @@ def test_the_recipes_are_many_and_each_changes_something() -> None:
     assert len({recipe.name for recipe in made}) == len(made) >= 200
     assert len(all_names(short=False)) > 10_000
     image = base_of(BASE).image
-    for recipe in made[::7]:
+    for recipe in made:
         mark = image.mark()
-        before = bytes(image.content)
+        before = bytes(image.content[: 8 << 20])
         recipe.tell(Surgeon(image))
-        assert bytes(image.content) != before, recipe.name
+        changed = bytes(image.content[: 8 << 20]) != before
+        assert changed or recipe.name.startswith("record/"), recipe.name
         image.revert(mark)
-        assert bytes(image.content) == before
+        assert bytes(image.content[: 8 << 20]) == before
 
 
 def test_lies_have_names_of_their_own() -> None:

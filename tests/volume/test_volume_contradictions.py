@@ -141,7 +141,7 @@ def test_one_operation_that_takes_the_same_blocks_twice_is_told_so() -> None:
         "extent/overlapping", "extent/of-another-file", "extent/at-40.8", "gone/segment.1",
         "state/cycle", "state/label-fffefd-3", "space/used-0", "inode/change",
         "inode/directory-size-1", "inode/directory-size-9223372036854775807",
-        "dentry/name-612f62-3",
+        "dentry/name-612f62-3", "seed/4883",
     ],
 )  # fmt: skip
 def test_images_that_once_raised_what_has_no_name(name: str) -> None:

@@ -47,6 +47,8 @@ from affs_tools.crashsim.surgeon import Surgeon
 
 __all__ = ["Recipe", "recipes", "seeded"]
 
+INODES_HIT = 5
+
 Edit = Callable[[list[Item]], list[Item]]
 
 
@@ -114,17 +116,20 @@ def _payload(item: Item, payload: bytes) -> Item:
 
 
 def _inode(name: str, found: bool = True, which: str = "", **fields: object) -> Recipe:
-    """An inode of the wanted type with other fields."""
+    """The first inodes of the wanted type, with other fields."""
     types = {"d": 4, "f": 8, "l": 10}
 
     def tell(surgeon: Surgeon) -> None:
+        hit: list[int] = []
+
         def change(item: Item) -> Item:
             inode = Inode.unpack(item[3])
-            if which and inode.mode >> 12 != types[which]:
+            if len(hit) == INODES_HIT or (which and inode.mode >> 12 != types[which]):
                 return item
+            hit.append(item[0])
             return _payload(item, inode._replace(**fields).pack())  # type: ignore[arg-type]
 
-        _edit(surgeon, _newest(surgeon), change, ITEM_INODE, 5)
+        _edit(surgeon, _newest(surgeon), change, ITEM_INODE, 1000)
 
     return Recipe(f"inode/{name}", tell, found)
 
@@ -177,8 +182,8 @@ def _namespace() -> Iterator[Recipe]:
     for text in (b"", b".", b"..", b"a/b", b"/", b"a\0b", b"x" * 255, b"x" * 256, b"\xff\xfe",
                  b"\x1b[2J", b"<img onerror>", b".affs", b"\n"):  # fmt: skip
         yield _dentry(f"name-{text[:8].hex()}-{len(text)}", text)
-    for kind in (0, 1, 4, 8, 10, 15, 255):
-        yield _dentry(f"kind-{kind}", found=kind != 8, kind=kind)
+    for kind in (0, 1, 4, 10, 15, 255):
+        yield _dentry(f"kind-{kind}", kind=kind)
     for length in (0, 1, 300, 65535):
         yield _dentry(f"name-length-{length}", name_length=length)
     kinds = ((ITEM_INODE, "inode"), (ITEM_PARENT, "parent"), (ITEM_DENTRY, "dentry"),
@@ -346,11 +351,11 @@ def _state(name: str, found: bool = True, count: int = 1, **fields: object) -> R
 
 
 def _states() -> Iterator[Recipe]:
-    for parent in (0, 1, 2, 3, 4, 5, 99, 1 << 40, (1 << 64) - 1):
-        yield _state(f"parent-{parent}", found=parent not in (0, 1, 2), parent=parent)
-        yield _state(f"all-parents-{parent}", count=9, found=parent != 0, parent=parent)
-    for seq in (0, 1, 3, 1 << 40, (1 << 64) - 1):
-        yield _state(f"seq-{seq}", found=seq != 3, seq=seq)
+    for parent in (1, 2, 3, 4, 5, 99, 1 << 40, (1 << 64) - 1):
+        yield _state(f"parent-{parent}", found=parent not in (1, 2), parent=parent)
+        yield _state(f"all-parents-{parent}", count=9, parent=parent)
+    for seq in (0, 1, 1 << 40, (1 << 64) - 1):
+        yield _state(f"seq-{seq}", seq=seq)
     for flags in (0, 1, 2, 4, 8, 15, 16, (1 << 32) - 1):
         yield _state(f"flags-{flags}", found=False, count=9, flags=flags)
     yield _state("pins", found=False, count=9, pins=(1 << 32) - 1)
@@ -362,7 +367,7 @@ def _states() -> Iterator[Recipe]:
     for text in (b"\xff\xfe\xfd", b"a/b", b"\x1b]0;x", b"", b"one" * 80, b"published", b"\0"):
         name = f"state/label-{text[:6].hex()}-{len(text)}"
         yield Recipe(name, partial(_labels, text=text), found=text == b"\xff\xfe\xfd")
-    for target in (0, 1, 2, 99, (1 << 64) - 1):
+    for target in (0, 1, 99, (1 << 64) - 1):
         yield Recipe(f"state/pointers-to-{target}", partial(_pointers, target=target), False)
     yield _dropped(ITEM_STATE, "state", TREE_CHECKPOINT)
     yield _dropped(ITEM_STATE, "state", TREE_CHECKPOINT, 100)
