@@ -268,6 +268,13 @@ class Dispatcher:
         except AffsError as error:
             await self._record(context, invocation, error.code, {})
             raise
+        except BaseException as error:
+            # Given up, or a fault of ours: what was done before that is done.
+            if context.effects.all():
+                cancelled = isinstance(error, trio.Cancelled)
+                code = "request.cancelled" if cancelled else "runtime.internal"
+                await self._record(context, invocation, code, {})
+            raise
         await self._record(context, invocation, "", _small(result))
         return result
 

@@ -328,6 +328,41 @@ async def test_replaying_the_log_gives_the_same_tree() -> None:
         ]
 
 
+@pytest.mark.parametrize("fault", [False, True], ids=["cancelled", "internal"])
+async def test_what_was_done_before_the_end_is_logged(
+    fault: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Three operations are to be undone; after the first the client gives up, or we fail."""
+    async with running() as runtime:
+        desk = runtime.desk()
+        for label in LABELS[:3]:
+            await desk.ok(f"checkpoint -l {label}")
+        change = runtime.engine.change_states
+        done: list[Any] = []
+
+        async def change_once(before: Any, after: Any, *, grace_s: int) -> None:
+            if done and fault:
+                raise ValueError("for this test")
+            await change(before, after, grace_s=grace_s)
+            done.append(after)
+            if not fault:
+                runtime.dispatcher.cancel(desk.session, 4)
+
+        monkeypatch.setattr(runtime.engine, "change_states", change_once)
+        error = await desk.error("undo 3")
+        code = "runtime.internal" if fault else "request.cancelled"
+        assert error["code"] == code
+        monkeypatch.undo()
+        assert [state["label"] for state in await desk.ok("checkpoints")] == ["a", "b"]
+        log = await desk.ok("log")
+        assert [(entry["command"], entry["error"]) for entry in log[3:]] == [
+            ("undo", ""), ("undo", code),
+        ]  # fmt: skip
+        assert log[3]["undoes"] == 3
+        await desk.ok("redo")
+        assert [state["label"] for state in await desk.ok("checkpoints")] == ["a", "b", "c"]
+
+
 async def test_rules_that_cannot_be_read_stop_nothing(caplog: pytest.LogCaptureFixture) -> None:
     async with running() as runtime:
         desk = runtime.desk()
