@@ -1,11 +1,14 @@
-"""mount.affs on a device whose medium is slow to read: 40 ms for each MiB, so that a test can be
-there while a verification runs.
+"""mount.affs on a device whose medium is slow to read: 40 ms for each MiB, and nothing more after
+so many bytes as VOLUME.gate says, while that file is there. So a test can be there while a
+verification runs.
 
     python slow_medium_daemon.py VOLUME DIRECTORY ...
 """
 
 import sys
 import time
+from contextlib import suppress
+from pathlib import Path
 
 from affs_fuse.daemon.main import main
 from affs_fuse.device.device import Result
@@ -17,8 +20,21 @@ SECONDS_PER_BYTE = 0.04 / (1 << 20)
 _read_medium = FileDevice.read_medium
 
 
+gate = Path(sys.argv[1] + ".gate")
+count = 0
+
+
+def closed() -> bool:
+    with suppress(OSError, ValueError):
+        return count > int(gate.read_text())
+    return False
+
+
 def read_medium(self: FileDevice, offset: int, length: int) -> tuple[bytes, Result]:
+    globals()["count"] += length
     time.sleep(length * SECONDS_PER_BYTE)
+    while closed():
+        time.sleep(0.01)
     return _read_medium(self, offset, length)
 
 

@@ -130,12 +130,15 @@ def test_it_goes_on_after_kill_nine_where_it_was(folder: Path) -> None:
         image = mounted.volume.read_bytes()
         content = (mounted.directory / "f39").read_bytes()
         flip(mounted.volume, image.index(content[:BLOCK_SIZE]))
+        gate = folder / "v.affs.gate"
+        gate.write_text(str(20 << 20))
         answer = mounted.affsctl("verify", "--detach")
         assert answer["result"]["outcome"] == "running"
         wait_until(lambda: stored_bytes(mounted) > 8 << 20)
-        done = mounted.affsctl("verify", "--status")["result"]
-        assert done["running"]["done"] < 35 << 20, "it must not be through yet"
+        (mounted.directory / "later").write_bytes(b"x")
+        mounted.affsctl("commit")  # whatever cursor there is, is durable with it
         mounted.kill()
+        gate.unlink()
         mounted.start()
         status = wait_until(lambda: finished(mounted))
         assert status["outcome"] == "done"
@@ -172,7 +175,9 @@ def wait_until(question: Callable[[], Any]) -> Any:
 def test_cancelling_ends_it_and_leaves_no_cursor(folder: Path) -> None:
     slow = str(Path(__file__).with_name("slow_medium_daemon.py"))
     with Mounted(folder, program=(slow,)) as mounted:
-        (mounted.directory / "f").write_bytes(os.urandom(40 << 20))
+        gate = folder / "v.affs.gate"
+        gate.write_text("0")
+        (mounted.directory / "f").write_bytes(os.urandom(4 << 20))
         mounted.affsctl("verify", "--detach")
         mounted.affsctl("verify", "--detach")  # joins
         refused = json.loads(mounted.affsctl("verify", "--since", "@", "--detach", status=16))
@@ -180,7 +185,12 @@ def test_cancelling_ends_it_and_leaves_no_cursor(folder: Path) -> None:
         mounted.affsctl("checkpoint")
         refused = json.loads(mounted.affsctl("verify", "--since", "@", "--detach", status=11))
         assert refused["error"]["code"] == "verification.running"
-        result = mounted.affsctl("verify", "--cancel")["result"]
+        with mounted.client() as client:
+            cancel = client.start("verify --cancel")
+            client.run("ping")  # it has been heard
+            gate.unlink()
+            result = cancel.result(timeout_s=60)
+        assert isinstance(result, dict)
         assert result["outcome"] == "cancelled"
         refused = json.loads(mounted.affsctl("verify", "--cancel", status=16))
         assert refused["error"]["code"] == "verification.not_running"
@@ -217,3 +227,25 @@ def test_no_damage_is_told_of_a_volume_that_changes(folder: Path) -> None:
         mounted.unmount()
         fsck(mounted.volume)
         mounted.start()
+
+
+def test_a_mount_that_only_reads_is_verified_and_nothing_is_kept(folder: Path) -> None:
+    content = os.urandom(100_000)
+    with Mounted(folder) as mounted:
+        mounted.allowed = [*ALLOWED, "read-only"]
+        (mounted.directory / "file").write_bytes(content)
+        mounted.affsctl("publish")
+        mounted.unmount()
+        flip(mounted.volume, mounted.volume.read_bytes().index(content[:BLOCK_SIZE]))
+        before = mounted.volume.read_bytes()
+        mounted.options = "ro"
+        mounted.start()
+        (entry,) = damaged(mounted)
+        assert entry["path"] == "/file"
+        assert mounted.affsctl("verify", "--status")["result"]["results"] == []
+        mounted.unmount()
+        assert mounted.volume.read_bytes() == before
+        mounted.options = "ro,view=published"
+        mounted.start()
+        refused = json.loads(mounted.affsctl("verify", status=2))
+        assert refused["error"]["code"] == "verification.not_owner"

@@ -74,7 +74,7 @@ async def _status(context: Context) -> Value:
         await context.reply.item(entry)
     running, results = report["running"], report["results"]
     last = running or (results[0] if results else {"outcome": "never"})
-    return {**last, **report}
+    return {**report, **last, "known_damage": report["damage"]}
 
 
 def _with_status(result: Plain) -> Value:
@@ -116,6 +116,7 @@ VERIFY = Command(
             Field("damage", "damaged", FieldKind.COUNT),
             Field("unstable", "read twice", FieldKind.COUNT),
             Field("medium", "medium"),
+            Field("known_damage", "known damage", FieldKind.COUNT),
             Field("oldest_ns", "everything sound at", FieldKind.TIME),
             Field("never", "segments never verified", FieldKind.COUNT),
         ),
