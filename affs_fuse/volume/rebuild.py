@@ -189,7 +189,7 @@ class Rebuild:
             self._forest.items(assembly),
             report,
             self._lost_number,
-            nothing_lost=assembly.by_births and self._no_leaf_gone,
+            nothing_lost=self._no_leaf_gone,
         )
         report.objects = len(names.things) - bool(names.lost)
         record = self._history.record

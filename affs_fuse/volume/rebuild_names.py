@@ -94,11 +94,12 @@ def judge_names(
     nothing_lost: bool,
 ) -> Names:
     """items: each with its leaf. lost_number: an object number that nothing has. nothing_lost: no
-    leaf of the state is gone, so whatever does not fit is of a leaf that is not the state's."""
+    leaf of the state is gone, so where births chose them (report.by_births) whatever does not fit
+    is of a leaf that is not the state's."""
     work = _Judge(report, lost_number)
     for item, leaf in items:
         work.take(item, leaf.birth)
-    if nothing_lost:
+    if nothing_lost and report.by_births:
         work.keep_whole_ones()
     return work.judge()
 
@@ -306,8 +307,8 @@ class _Judge:
     def _unnamed(self, number: int, thing: Thing) -> str:
         """Into the directory for lost things, unless it is proven that it was deleted."""
         deleted = thing.contradicted or (thing.links and thing.inode)
-        if deleted and not thing.names:
-            return "gone"
+        if deleted and not thing.names and self._report.by_births:
+            return "gone"  # by pointers it would be a part of the state, whatever its names say
         self._need_lost_directory()
         thing.names = [(self._lost, b"#%d" % number)]
         if thing.inode or thing.content or thing.entries:

@@ -23,12 +23,14 @@ from histories import (
     survey,
 )
 from test_second_reader import Shape, fill
+from vandal import Vandal
 
 from affs_fuse.auv import encode
 from affs_fuse.core.checksum import crc32c
 from affs_fuse.core.codec import NodeHeader, seal, verify_node
 from affs_fuse.core.constants import (
     BLOCK_SIZE,
+    ITEM_DENTRY,
     KIND_NODE,
     MAGIC_NODE,
     NODE_SIZE,
@@ -476,6 +478,25 @@ def test_what_lost_its_name_is_found(original: SimpleNamespace, tmp_path: Path) 
         entry[4] for entry in original.shapes[WORKING].values() if isinstance(entry[4], bytes)
     } & {entry[4] for entry in found[WORKING].values() if isinstance(entry[4], bytes)}
     assert len(survivors) > 50
+
+
+def test_what_a_faulty_writer_left_is_not_thrown_away(tmp_path: Path) -> None:
+    """A file that its directory does not know, in a tree that is whole: it is there, it stays."""
+    path, target = str(tmp_path / "volume"), str(tmp_path / "new")
+    make_volume(path, MkfsOptions(size_bytes=64 * MIB))
+    library = Library(path)
+    library.mkdir(b"dir")
+    library.write(b"dir/file", b"precious" * 2000)
+    number, vandal = library.number(b"dir/file"), Vandal(library)
+    directory, offset, _ = vandal.first(b"dir", ITEM_DENTRY)
+    vandal.delete(directory, ITEM_DENTRY, offset)
+    vandal.inode(b"dir", size=0)
+    library.commit()
+    library.volume.close()
+    report = rebuild(path, target)
+    assert report.states[-1].counts == {"stale": 1, "unnamed": 1}
+    with Library(target) as library:
+        assert library.read(b"lost+found/#%d" % number) == b"precious" * 2000
 
 
 @pytest.mark.slow
