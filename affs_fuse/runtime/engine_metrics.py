@@ -18,7 +18,6 @@ from affs_fuse.runtime.metrics import Family, MetricKind, Sample, counter, gauge
 from affs_fuse.runtime.session import SessionStatistics
 from affs_fuse.runtime.slow import SlowLog
 from affs_fuse.runtime.statistics import RequestStatistics
-from affs_fuse.volume.states import KeptState
 from affs_fuse.volume.volume import Volume
 
 __all__ = ["VolumeMetrics", "process_metrics", "request_metrics", "runtime_metrics"]
@@ -42,7 +41,7 @@ class VolumeMetrics:
         self._engine = engine
         self._version = version
         self._started = volume.clock.monotonic()
-        self._published_seen: KeptState | None = None
+        self._operation_seen = 0
         self._published_ns = 0
 
     def families(self) -> Iterator[Family]:
@@ -93,28 +92,18 @@ class VolumeMetrics:
         yield gauge("affs_known_damage", "Damaged places that are known.", found["damage"])
 
     def _publish_time_ns(self) -> int:
-        """0 when nothing is published. Searched for when the published state has moved."""
+        """Of the newest `publish` in the operation log; where that reaches no further back, of the
+        published state; 0 when nothing is published. Entries are looked at once."""
         published = self._volume.states.published
-        seen = self._published_seen
         if published is None:
             return 0
-        if seen is None or seen.number != published.number:
-            self._published_seen = published
-            self._published_ns = self._search_publication(published)
-        return self._published_ns
-
-    def _search_publication(self, published: KeptState) -> int:
-        """The time of its `publish` in the operation log; where that reaches no further back, the
-        state's own."""
-        for _, payload in self._volume.log.newest(OPERATIONS_SEARCHED_MAX):
-            try:
-                entry = decode(payload)
-            except AuvError:
-                continue  # the query `log` says so
-            if isinstance(entry, dict) and entry.get("command") == "publish" and entry.get("ok"):
-                time_ns = entry.get("time_ns")
-                return time_ns if isinstance(time_ns, int) else published.time_ns
-        return published.time_ns
+        newest = self._volume.log.newest(1)
+        if newest and newest[0][0] > self._operation_seen:
+            new = min(newest[0][0] - self._operation_seen, OPERATIONS_SEARCHED_MAX)
+            self._operation_seen = newest[0][0]
+            times = map(_publication_ns, self._volume.log.newest(new))
+            self._published_ns = next(filter(None, times), self._published_ns)
+        return self._published_ns or published.time_ns
 
     def _space(self) -> Iterator[Family]:
         space = space_dict(self._volume)
@@ -176,6 +165,18 @@ class VolumeMetrics:
         yield gauge(
             "affs_unnamed_objects", "Removed, but still open or not cleaned up yet.", files.orphans
         )
+
+
+def _publication_ns(operation: tuple[int, bytes]) -> int:
+    """When it published something; 0 for an entry that did not."""
+    try:
+        entry = decode(operation[1])
+    except AuvError:
+        return 0  # the query `log` says so
+    if isinstance(entry, dict) and entry.get("command") == "publish" and entry.get("ok"):
+        time_ns = entry.get("time_ns")
+        return time_ns if isinstance(time_ns, int) else 0
+    return 0
 
 
 def request_metrics(requests: Callable[[], RequestStatistics]) -> Callable[[], Iterable[Family]]:
