@@ -9,7 +9,7 @@ inner nodes are gone.
 
 from bisect import bisect_left
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from affs_fuse.core.codec import Commit, Pointer, State, StatePointer
 from affs_fuse.core.constants import (
@@ -17,8 +17,6 @@ from affs_fuse.core.constants import (
     ITEM_STATE_POINTER,
     POINTER_PUBLISHED,
     POINTER_UNDO,
-    STATE_DOOMED,
-    STATE_HIDDEN,
     TREE_CHECKPOINT,
     TREE_NAMESPACE,
 )
@@ -172,11 +170,7 @@ def _choose_states(
     forest: Forest, history: History, alive: Callable[[Pointer], bool]
 ) -> None:
     """Kept states that users see, whose tree may be there."""
-    for state in sorted(history.table.values(), key=lambda state: (state.seq, state.number)):
-        if state.flags & (STATE_HIDDEN | STATE_DOOMED) or state.root.tree != TREE_NAMESPACE:
-            if state.restorable:
-                history.notes.append(f"state {state.name} was deleted and is left out")
-            continue
+    for state in _unique(history):
         if not alive(state.root):
             history.lost_states.append(f"{state.name}: it was deleted, its tree is free space")
             continue
@@ -188,6 +182,32 @@ def _choose_states(
             state.number, state.name, state.root, state.seq, state.parent, base, state
         )
         history.states.append(plan)
+
+
+def _unique(history: History) -> list[KeptState]:
+    """By seq. Of two with one id or one label the newer one has it: an old leaf of the table may
+    bring up what was deleted and named again."""
+    chosen: list[KeptState] = []
+    ids: set[bytes] = set()
+    labels: set[str] = set()
+    for state in sorted(history.table.values(), key=lambda state: (-state.seq, -state.number)):
+        if not state.listed or state.root.tree != TREE_NAMESPACE:
+            if state.restorable:
+                history.notes.append(f"state {state.name} was deleted and is left out")
+            continue
+        if state.id in ids:
+            history.lost_states.append(f"{state.name}: a newer state has its id")
+            continue
+        ids.add(state.id)
+        if state.label in labels:
+            history.ambiguous.append(
+                f"two states are labelled {state.label}; the older one is {state.hex_id[:12]} now"
+            )
+            state = replace(state, label="")
+        elif state.label:
+            labels.add(state.label)
+        chosen.append(state)
+    return chosen[::-1]
 
 
 def _nearest(history: History, number: int) -> int:

@@ -6,6 +6,7 @@ import json
 import os
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 from types import SimpleNamespace
@@ -497,6 +498,27 @@ def test_what_a_faulty_writer_left_is_not_thrown_away(tmp_path: Path) -> None:
     assert report.states[-1].counts == {"stale": 1, "unnamed": 1}
     with Library(target) as library:
         assert library.read(b"lost+found/#%d" % number) == b"precious" * 2000
+
+
+def test_two_states_with_one_label(tmp_path: Path) -> None:
+    """A table that contradicts itself does not make a volume that does."""
+    path, target = str(tmp_path / "volume"), str(tmp_path / "new")
+    make_volume(path, MkfsOptions(size_bytes=64 * MIB))
+    library = Library(path)
+    first = library.checkpoint("same")
+    library.write(b"file", b"content")
+    second = library.checkpoint("other")
+    library.write(b"file", b"changed")
+    third = library.checkpoint("third")
+    library.volume.states.put(replace(second, label="same"))
+    library.volume.states.put(replace(third, id=first.id))
+    library.commit()
+    library.volume.close()
+    report = rebuild(path, target)
+    assert any("two states are labelled same" in line or "has its id" in line
+               for line in report.ambiguous + report.lost_states)
+    with Library(target) as made:
+        assert [state.label for state in made.volume.states.listed()] == ["same", "third"]
 
 
 @pytest.mark.slow

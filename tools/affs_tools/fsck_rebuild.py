@@ -9,10 +9,10 @@ import argparse
 import contextlib
 import os
 import stat
+import sys
 
 from affs_fuse.core.constants import BLOCK_SIZE
 from affs_fuse.device.file import open_device
-from affs_fuse.errors import AffsError, Category
 from affs_fuse.volume.mkfs import MkfsOptions, make_file
 from affs_fuse.volume.rebuild import Rebuild, RebuildReport, StateReport
 from affs_fuse.volume.verify import Report, verify_volume
@@ -23,7 +23,7 @@ from affs_tools.text import escape, format_size
 
 __all__ = ["rebuild_volume"]
 
-OK, UNCORRECTED = 0, 4
+OK, UNCORRECTED, OPERATIONAL = 0, 4, 8
 
 LOSSES_SHOWN = 50
 """Of each state, unless -v asks for all."""
@@ -54,7 +54,13 @@ def rebuild_volume(source: str, options: argparse.Namespace) -> int:
             report, check = _write(rebuild, options, size, new=there is None)
     end_progress(options.progress_fd)
     _print(source, report, check, options)
-    return OK if report.whole else UNCORRECTED
+    status = OK if report.whole else UNCORRECTED
+    if check is not None and not check.clean:
+        where = escape(options.into)
+        print(f"fsck.affs: {where} is NOT CLEAN: {check.findings[0]}", file=sys.stderr)
+        print(f"fsck.affs: {where} was kept; please report it", file=sys.stderr)
+        status |= OPERATIONAL
+    return status
 
 
 def _look_at_target(source: str, options: argparse.Namespace) -> int | None:
@@ -92,13 +98,6 @@ def _write(
         with open_device(path) as target:
             report = rebuild.write(target, MkfsOptions(size_bytes=size))
             check = verify_volume(target, data=True, progress=show_progress(options.progress_fd))
-        if not check.clean:
-            raise AffsError(
-                "rebuild.unclean",
-                Category.INTERNAL,
-                f"the new volume is not clean: {check.findings[0]}",
-                hint="please report it; the source was not changed",
-            )
     except BaseException:
         if new:
             with contextlib.suppress(OSError):  # the first error is the one to tell
