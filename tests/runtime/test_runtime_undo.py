@@ -8,9 +8,12 @@ import trio
 from runtime_engine import RealRuntime, running
 from runtime_fake import OTHER
 
+from affs_fuse.auv import decode
 from affs_fuse.core.constants import ITEM_POLICY
 from affs_fuse.runtime import undoing
+from affs_fuse.volume.opening import OpenOptions
 from affs_fuse.volume.settings import SettingKind
+from affs_fuse.volume.volume import Volume
 
 LABELS = ["a", "b", "c", "d"]
 
@@ -326,6 +329,19 @@ async def test_replaying_the_log_gives_the_same_tree() -> None:
         assert [{key: one[key] for key in keys} for one in again] == [
             {key: one[key] for key in keys} for one in states
         ]
+
+
+async def test_what_was_answered_is_in_the_log_after_a_crash() -> None:
+    async with running() as runtime:
+        desk = runtime.desk()
+        for line in ("checkpoint -l a", "pin a", "set-retention --keep-last 9", "grant 7 operator"):
+            await desk.ok(line)
+            crashed = Volume.open("", OpenOptions(device=runtime.device, clock=runtime.clock))
+            ((_, payload),) = crashed.log.newest(1)
+            entry = decode(payload)
+            assert isinstance(entry, dict)
+            assert entry["command"] == line.split()[0]
+            assert entry["before"] != entry["after"]
 
 
 @pytest.mark.parametrize("fault", [False, True], ids=["cancelled", "internal"])
