@@ -303,6 +303,7 @@ class Verification:
     async def _slice(self, run: Run) -> None:
         scrub, monotonic = run.scrub, self._volume.clock.monotonic
         end = monotonic() + SLICE_S
+        before = self._reader.times()
         reader = self._volume.begin_reading(durable=True)
         try:
             while monotonic() < end and not run.stop.is_set():
@@ -310,7 +311,12 @@ class Verification:
                 if scan is None:
                     return
                 state = scrub.state if scrub.state is not None else scrub.scope.state
-                while not scan.done and (monotonic() < end or scrub.indivisible):
+                while not scan.done and not run.stop.is_set():
+                    if monotonic() >= end:
+                        if not scrub.indivisible:
+                            break
+                        await self._reader.pause(run, before)
+                        before, end = self._reader.times(), monotonic() + SLICE_S
                     for damage in await self._reader.batch(scan, scrub):
                         self._teller.note(run, state, damage)
                 if scan.done:
