@@ -39,6 +39,7 @@ class FieldKind(StrEnum):
     LIST = "list"  # Array of Strings
     PAIRS = "pairs"  # an object of scalars, as `key=value`
     REST = "rest"  # scalars of the row that no other field shows, as `key=value`
+    ENTRY = "entry"  # an object of any values, as `key=value` with the value as AJIS text
     PATH = "path"  # String; the exact bytes in `<name>_b64` when they are not UTF-8
 
 

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from affs_ctl.columns import cut, pad, width_of
-from affs_fuse.auv import Value, format_pretty
+from affs_fuse.auv import Value, format_compact, format_pretty
 
 __all__ = ["clean", "document", "headline", "lookup", "row", "size", "table", "text_of"]
 
@@ -121,6 +121,12 @@ def _pairs(value: Value) -> str:
     return " ".join(f"{clean(key)}={clean(str(member))}" for key, member in value.items())
 
 
+def _entry(value: Value) -> str:
+    if not isinstance(value, dict):
+        return clean(format_compact(value))
+    return "  ".join(f"{clean(key)}={clean(format_compact(one))}" for key, one in value.items())
+
+
 def _list(value: Value) -> str:
     members = value if isinstance(value, list) else [value]
     if any(isinstance(member, dict) for member in members):
@@ -134,6 +140,7 @@ _WRITERS: dict[str, Callable[[Value], str]] = {
     "count": lambda value: str(value),
     "number": _number,
     "pairs": _pairs,
+    "entry": _entry,
     "size": size,
     "growth": _growth,
     "time": _time,

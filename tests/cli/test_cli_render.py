@@ -43,6 +43,8 @@ def test_sizes(count: int, text: str) -> None:
         (True, "flag", "yes"),
         (["a", "b"], "list", "a,b"),
         ([{"kind": "added", "path": "/x", "bytes": 3}], "list", "added /x bytes=3"),
+        ({"a": 1, "b c": {"d": [None, "\x1b"]}}, "entry", 'a=1  b c={"d":[null,"\\u001b"]}'),
+        (3, "entry", "3"),
         (None, "size", ""),
         ("not a number", "size", "not a number"),
         ("a\x1bb\u202e", "text", "a\\x1bb\\u202e"),

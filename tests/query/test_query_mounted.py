@@ -2,10 +2,12 @@
 
 import json
 import os
+import subprocess
+import sys
 import threading
 
 import pytest
-from mounted import Mounted
+from mounted import END_TIMEOUT_S, ENVIRONMENT, Mounted
 
 from affs_ctl.client import Client
 from affs_fuse.errors import AffsError
@@ -143,6 +145,11 @@ def test_affsctl_takes_a_query_as_one_word_or_many(mounted: Mounted) -> None:
         """"/my people" where name like 'A%' and age > 30 and likes = "a|b" | select name, age"""
     )
     assert mounted.affsctl("find", whole)["items"] == [{"name": "Anna", "age": 31}]
+    shown = subprocess.run(
+        [sys.executable, "-m", "affs_ctl", "-V", str(mounted.directory), "find", whole],
+        env=ENVIRONMENT, capture_output=True, text=True, check=True, timeout=END_TIMEOUT_S,
+    )  # fmt: skip
+    assert shown.stdout.splitlines()[0] == 'name="Anna"  age=31'
     found = mounted.affsctl("find", "/", "where", "age", "=", "31")
     assert found["items"][0]["path"] == "/my people/anna"
     said = mounted.affsctl("find", "/", "where", "age", ">", "30", status=2)

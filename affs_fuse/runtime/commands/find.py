@@ -47,7 +47,7 @@ def _runner(verb: str) -> Callable[[Context, QueryOptions], Awaitable[Value]]:
 
 _RESULT = Schema(
     Shape.STREAM,
-    (Field("", "Row", FieldKind.REST),),
+    (Field("", "Row", FieldKind.ENTRY),),
     summary=(
         Field("rows", "rows", FieldKind.COUNT),
         Field("files", "files", FieldKind.COUNT),
