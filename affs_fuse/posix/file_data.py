@@ -12,6 +12,8 @@ KiB, while the whole file fits), in extents, or nowhere (holes). Invariants:
 - Items beyond the size are what a truncation left for later steps (`tails`, and an ORPHAN item of
   a file that still has names): they are cut out before the size grows over them, and never read.
 - Every dirty block is reserved in the volume; flushing, truncating and removing give that back.
+- Before a dirty block changes, what is being written of it ahead of the cut is called back
+  (placing.py).
 - inode.blocks counts the blocks of extent items; dirty ones come on top when it is reported.
 
 An object of this class serves one state. Between a rollback's switch and its seal there are two of
@@ -26,21 +28,15 @@ from affs_fuse.core.constants import (
     BLOCK_SHIFT,
     BLOCK_SIZE,
     INLINE_MAX,
-    INTENT_APPEND,
-    INTENT_LARGE,
-    INTENT_MEDIUM,
-    INTENT_SMALL,
-    ITEM_EXTENT,
     ITEM_INLINE,
     ITEM_ORPHAN,
     OBJECT_ORPHANS,
 )
-from affs_fuse.errors import AffsError
 from affs_fuse.posix import inodes
-from affs_fuse.posix.extents import OFFSET_END, Edits, Piece, extent_payload, overlapping
+from affs_fuse.posix.extents import OFFSET_END, Edits, Piece, overlapping
 from affs_fuse.posix.loaded_blocks import LoadedBlocks
-from affs_fuse.posix.write_buffer import WriteBuffer
-from affs_fuse.volume.data import Placed
+from affs_fuse.posix.placing import Placing
+from affs_fuse.posix.write_buffer import WriteBuffer, assemble
 from affs_fuse.volume.missing import BlockRead, DataMissing
 from affs_fuse.volume.reserve import RoomKind
 from affs_fuse.volume.volume import Volume
@@ -110,19 +106,24 @@ class FileData:
         self._volume = volume
         self._state = state
         self._tree = state.tree
-        self._buffers: dict[int, WriteBuffer] = {}
         self._loaded = LoadedBlocks(LOADED_BYTES_MAX)
         self._last_blocks = LoadedBlocks(LAST_BLOCKS_BYTES_MAX)
-        self._dirty_blocks = 0
+        self._placing = Placing(volume, state.tree, self._last_blocks)
+        self._buffers = self._placing.buffers
         self.tails: set[int] | None = None
         """Files that may have extents beyond their size; None before it is known: then any may."""
+
+    @property
+    def placing(self) -> Placing:
+        """The way of what is buffered here to its place."""
+        return self._placing
 
     # ---- figures ----
 
     @property
     def dirty_bytes(self) -> int:
         """Bytes of the blocks that wait in write buffers."""
-        return self._dirty_blocks << BLOCK_SHIFT
+        return self._placing.dirty_blocks << BLOCK_SHIFT
 
     def buffered_blocks(self, number: int) -> int:
         buffer = self._buffers.get(number)
@@ -150,7 +151,7 @@ class FileData:
         if inode.blocks:
             known += self._read_extents(number, _gaps(known, offset, end))
             known.sort(key=_offset_of)
-        return _assemble(known, offset, end)
+        return assemble(known, offset, end)
 
     def _read_extents(self, number: int, gaps: list[tuple[int, int]]) -> list[tuple[int, Buffer]]:
         wanted: list[tuple[int, int, int, BlockRead]] = []
@@ -248,11 +249,12 @@ class FileData:
         buffer = self._buffers.get(number)
         if buffer is None:
             buffer = self._buffers[number] = WriteBuffer()
+        self._placing.call_back(number, plan.offset, plan.offset + len(plan.data))
         for offset, data in plan.old:
             buffer.write(offset, data, 0)
         buffer.write(plan.offset, plan.data, new_blocks)
         buffer.append |= append
-        self._dirty_blocks += new_blocks
+        self._placing.dirty_blocks += new_blocks
         return dropped
 
     def _apply(self, number: int, edits: Edits) -> int:
@@ -306,7 +308,8 @@ class FileData:
         dropped = self._apply(plan.number, plan.edits)
         buffer = self._buffers.get(plan.number)
         if buffer is not None:
-            self._give_back(buffer.cut(plan.start, plan.end))
+            self._placing.call_back(plan.number, plan.start, plan.end)
+            self._placing.give_back(buffer.cut(plan.start, plan.end))
             if not buffer.blocks:
                 del self._buffers[plan.number]
         return dropped
@@ -379,9 +382,10 @@ class FileData:
         if plan.buffered is not None:
             buffer = self._buffers[number] = WriteBuffer()
             buffer.write(0, plan.buffered, 1)
-            self._dirty_blocks += 1
+            self._placing.dirty_blocks += 1
         elif buffer is not None:
-            self._give_back(buffer.truncate(size))
+            self._placing.call_back(number, size, OFFSET_END)
+            self._placing.give_back(buffer.truncate(size))
             if not buffer.blocks:
                 del self._buffers[number]
         return dropped
@@ -419,92 +423,10 @@ class FileData:
 
     def discard(self, number: int) -> None:
         """Forget what is buffered of a file that goes."""
+        self._placing.call_back(number, 0, OFFSET_END)
         buffer = self._buffers.pop(number, None)
         if buffer is not None:
-            self._give_back(buffer.blocks)
-
-    def _give_back(self, blocks: int) -> None:
-        if blocks:
-            self._dirty_blocks -= blocks
-            self._volume.release_data(blocks)
-
-    # ---- flushing ----
-
-    def flush(self, number: int) -> None:
-        """Give a file's buffered data its place and put the items.
-
-        Errors: NodeMissing (nothing was changed; nodes that the write saw may have been evicted
-        since); volume.no_space, device.no_space (what got a place has its items, the rest stays
-        buffered).
-        """
-        buffer = self._buffers[number]
-        inode = inodes.load(self._tree, number)
-        if inode.size <= INLINE_MAX and not inode.blocks:
-            self._flush_inline(number, buffer)
-            return
-        runs = list(buffer.runs())
-        for first, data, _ in runs:
-            last = first + (len(data) >> BLOCK_SHIFT) - 1
-            self._tree.touch(number, ITEM_EXTENT, first << BLOCK_SHIFT)
-            self._tree.touch(number, ITEM_EXTENT, last << BLOCK_SHIFT)
-        intent = _intent(inode, buffer)
-        blocks, done = inode.blocks, 0
-        try:
-            for first, data, length in runs:
-                placed = self._volume.store(data, intent)
-                done = first + (len(data) >> BLOCK_SHIFT)
-                blocks += self._put_extents(number, first << BLOCK_SHIFT, length, data, placed)
-        except AffsError:
-            self._keep_rest(buffer, done << BLOCK_SHIFT)
-            raise
-        else:
-            del self._buffers[number]
-            self._dirty_blocks -= buffer.blocks
-        finally:
-            if blocks != inode.blocks:
-                inodes.save(self._tree, number, inode._replace(blocks=blocks, data_kind=intent))
-
-    def _keep_rest(self, buffer: WriteBuffer, stored_end: int) -> None:
-        """A flush stopped: what lies before stored_end has its place, the rest waits on."""
-        before = buffer.blocks
-        buffer.forget_below(stored_end)
-        buffer.settle()
-        self._dirty_blocks -= before - buffer.blocks
-
-    def _flush_inline(self, number: int, buffer: WriteBuffer) -> None:
-        data = _assemble(buffer.parts(0, buffer.end), 0, buffer.end)
-        self._tree.touch(number, ITEM_INLINE, 0)
-        self._tree.put(number, ITEM_INLINE, 0, data)
-        del self._buffers[number]
-        self._give_back(buffer.blocks)
-
-    def _put_extents(
-        self, number: int, offset: int, length: int, data: Buffer, placed: list[Placed]
-    ) -> int:
-        """Items for what store() gave; the last block is kept for an append to come. Count of
-        blocks.
-        """
-        total = 0
-        for part in placed:
-            covered = min(length, part.blocks << BLOCK_SHIFT)
-            payload = extent_payload(part.address, part.birth, part.blocks, covered, part.checksums)
-            self._tree.put(number, ITEM_EXTENT, offset, payload)
-            total += part.blocks
-            offset += part.blocks << BLOCK_SHIFT
-            length -= covered
-            if covered & _MASK:
-                tail = BlockRead(part.address + part.blocks - 1, 1, part.checksums[-CHECKSUM_SIZE:])
-                self._last_blocks.put(tail, bytes(memoryview(data)[-BLOCK_SIZE:]))
-        return total
-
-
-def _intent(inode: Inode, buffer: WriteBuffer) -> int:
-    """What kind of segment suits a file."""
-    if buffer.append:
-        return INTENT_APPEND
-    if inode.size < SMALL_FILE_BYTES:
-        return INTENT_SMALL
-    return INTENT_MEDIUM if inode.size < MEDIUM_FILE_BYTES else INTENT_LARGE
+            self._placing.give_back(buffer.blocks)
 
 
 def _block_read(piece: Piece, first: int, last: int) -> BlockRead:
@@ -550,18 +472,3 @@ def _gaps(known: list[tuple[int, Buffer]], offset: int, end: int) -> list[tuple[
     if offset < end:
         gaps.append((offset, end))
     return gaps
-
-
-def _assemble(known: list[tuple[int, Buffer]], offset: int, end: int) -> bytes:
-    """The bytes of [offset, end): parts in order, zeros between and after them."""
-    if len(known) == 1 and known[0][0] == offset and len(known[0][1]) == end - offset:
-        return bytes(known[0][1])
-    parts: list[Buffer] = []
-    for start, data in known:
-        if start > offset:
-            parts.append(bytes(start - offset))
-        parts.append(data)
-        offset = start + len(data)
-    if offset < end:
-        parts.append(bytes(end - offset))
-    return b"".join(parts)

@@ -533,23 +533,32 @@ class Namespace:
         """Give all buffered data its place (see the rules above). Errors: volume.no_space,
         device.*.
         """
-        self.flush_some(0)
+        for context in self._contexts():
+            for number in context.data.buffered_files():
+                context.data.placing.flush(number)
         if self._former is not None and not self._diverted:
             self._former = None
 
-    def flush_some(self, target_bytes: int) -> int:
-        """The same, the longest waiting files first, until at most `target_bytes` are buffered;
-        how many bytes got a place. Errors: as flush_all.
-        """
-        before = self.dirty_bytes
-        for context in (self._former, self._context):
-            if context is None:
-                continue
+    def take_off(self, bytes_max: int, files_max: int) -> int:
+        """Launch about `bytes_max` of what is buffered, the longest waiting files first; how many
+        bytes. Errors: NodeMissing; volume.no_space, device.no_space."""
+        begun = files = 0
+        for context in self._contexts():
             for number in context.data.buffered_files():
-                if self.dirty_bytes <= target_bytes:
-                    break
-                context.data.flush(number)
-        return before - self.dirty_bytes
+                if begun >= bytes_max or files >= files_max:
+                    return begun
+                taken = context.data.placing.take_off(number, bytes_max - begun)
+                begun += taken
+                files += taken > 0
+        return begun
+
+    def land(self, count_max: int) -> int:
+        """Of what was launched and has been written: see FileData.land."""
+        return sum(context.data.placing.land(count_max) for context in self._contexts())
+
+    def _contexts(self) -> list[Context]:
+        """Those that may have buffered data: the state that a rollback left comes first."""
+        return [self._context] if self._former is None else [self._former, self._context]
 
     # ---- rollback ----
 

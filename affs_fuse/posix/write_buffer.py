@@ -8,12 +8,12 @@ blocks.
 """
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from affs_fuse.core.checksum import Buffer
 from affs_fuse.core.constants import BLOCK_SHIFT, BLOCK_SIZE, EXTENT_BLOCKS_MAX
 
-__all__ = ["Run", "WriteBuffer"]
+__all__ = ["Run", "WriteBuffer", "assemble"]
 
 GROW_BYTES_MAX = 256 << 10
 """A piece that small writes append to is copied when it grows; beyond this a new one begins."""
@@ -126,22 +126,48 @@ class WriteBuffer:
             index += 1
         return found
 
+    def forget_blocks(self, first: int, last: int) -> None:
+        """Drop blocks [first, last), all of them dirty: they have a place now."""
+        self._make_room(first << BLOCK_SHIFT, last << BLOCK_SHIFT)
+        self.blocks -= last - first
+
     def settle(self) -> None:
         """Let no piece change in place any more: somebody may still refer to what runs() gave."""
         self._pieces = [
             bytes(piece) if isinstance(piece, bytearray) else piece for piece in self._pieces
         ]
 
-    def runs(self) -> Iterator[Run]:
+    def _views(self, without: Sequence[tuple[int, int]]) -> Iterator[tuple[int, memoryview]]:
+        """(offset, bytes) of the pieces outside these ranges of blocks, which are in order."""
+        at = 0
+        for start, piece in zip(self._starts, self._pieces, strict=True):
+            view = memoryview(piece)
+            while at < len(without) and without[at][1] << BLOCK_SHIFT <= start:
+                at += 1
+            index = at
+            while len(view) and index < len(without):
+                first, last = without[index][0] << BLOCK_SHIFT, without[index][1] << BLOCK_SHIFT
+                if first >= start + len(view):
+                    break
+                if first > start:
+                    yield start, view[: first - start]
+                view = view[max(0, last - start) :]
+                start = last
+                index += 1
+            if len(view):
+                yield start, view
+
+    def runs(self, without: Sequence[tuple[int, int]] = ()) -> Iterator[Run]:
         """All dirty blocks as runs of at most EXTENT_BLOCKS_MAX neighbours, in order.
+
+        without: ranges of blocks [first, last) to leave out, in order.
 
         The bytes refer to the pieces: afterwards the buffer is dropped, or settle() is called.
         """
-        starts, pieces = self._starts, self._pieces
         parts: list[Buffer] = []
         first = filled = 0
-        for index, start in enumerate(starts):
-            view = memoryview(pieces[index])
+        for begin, piece in self._views(without):
+            start, view = begin, piece
             while len(view):
                 limit = first + (EXTENT_BLOCKS_MAX << BLOCK_SHIFT)
                 whole = not (start | len(view)) & _MASK and len(view) >= WHOLE_BYTES_MIN
@@ -224,3 +250,18 @@ def _run(first: int, filled: int, parts: list[Buffer]) -> Run:
         parts.append(bytes(BLOCK_SIZE - (length & _MASK)))
     data = parts[0] if len(parts) == 1 else b"".join(parts)
     return first >> BLOCK_SHIFT, data, length
+
+
+def assemble(known: list[tuple[int, Buffer]], offset: int, end: int) -> bytes:
+    """The bytes of [offset, end): parts in order, zeros between and after them."""
+    if len(known) == 1 and known[0][0] == offset and len(known[0][1]) == end - offset:
+        return bytes(known[0][1])
+    parts: list[Buffer] = []
+    for start, data in known:
+        if start > offset:
+            parts.append(bytes(start - offset))
+        parts.append(data)
+        offset = start + len(data)
+    if offset < end:
+        parts.append(bytes(end - offset))
+    return b"".join(parts)

@@ -1,12 +1,12 @@
 """Written data on its way out of memory, ahead of commits: the pre-flush, and the brake on writers.
 
-Data waits in the namespace's write buffers, then (placed and checksummed) in the volume, then in a
-worker's hands. Together they are the backlog. Invariants:
+Data waits in the namespace's write buffers, also while a worker writes it ahead of the commit; what
+a cut placed waits in the volume. Together they are the backlog. Invariants:
 - The backlog stays below `dirty_max` plus one request for each writer: beyond it writers wait.
 - Nobody waits here while the kernel is being told something (`release`): the kernel waits for
   writers.
-- A write that fails makes the volume read-only; from then on writers are not held, they get the
-  error.
+- What the device refuses ahead of a commit is written elsewhere; a volume that has become read-only
+  does not hold writers, they get the error.
 """
 
 import logging
@@ -20,6 +20,7 @@ from affs_fuse.errors import AffsError
 from affs_fuse.posix.namespace import Namespace
 from affs_fuse.runtime.loader import Loader
 from affs_fuse.runtime.workers import Workers
+from affs_fuse.volume.flights import AheadBatch
 from affs_fuse.volume.volume import Volume
 
 __all__ = ["Writeback", "WritebackStatistics"]
@@ -27,7 +28,12 @@ __all__ = ["Writeback", "WritebackStatistics"]
 _log = logging.getLogger("affs.engine")
 
 PIECE_BYTES = 8 << 20
-"""Placed and checksummed in one turn of the loop: a few milliseconds."""
+"""Written by one worker at a time."""
+
+TURN_FILES_MAX = 64
+"""Parts of files that get their place, or their items, in one turn of the loop: a millisecond."""
+
+RETRY_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +64,6 @@ class Writeback:
         self._workers = workers
         self._dirty_max = dirty_max
         self.start_bytes = min(PIECE_BYTES, dirty_max // 4)
-        self._begun_bytes = 0
         self._wanted = trio.Event()
         self._progress = trio.Event()
         self._releases = 0
@@ -67,7 +72,7 @@ class Writeback:
 
     @property
     def backlog_bytes(self) -> int:
-        return self._namespace.dirty_bytes + self._volume.waiting_bytes + self._begun_bytes
+        return self._namespace.dirty_bytes + self._volume.waiting_bytes
 
     def wake(self) -> None:
         """There is enough to write."""
@@ -83,29 +88,49 @@ class Writeback:
             except AffsError as error:
                 _log.error("writing ahead of a commit failed: %s", error.message)
                 self._move_on()
+                await trio.sleep(RETRY_S)
 
     async def flush(self, bytes_left: int) -> None:
-        """Until at most bytes_left wait in buffers. Errors: what placing or writing raises."""
-        while (
-            self._namespace.dirty_bytes + self._volume.waiting_bytes > bytes_left
-            and not self._volume.read_only
-        ):
+        """Until at most bytes_left wait in buffers or are still being written. Errors: what placing
+        or writing raises."""
+        volume, namespace = self._volume, self._namespace
+        while namespace.dirty_bytes - volume.flights.bytes > bytes_left and not volume.read_only:
             await self._prepare_room()
-            target = max(0, self._namespace.dirty_bytes - PIECE_BYTES)
-            await self._loader.run(self._namespace.flush_some, target)
-            batch = self._volume.take_batch(PIECE_BYTES)
-            if batch is None:
+            begun = await self._take_off()
+            batch = volume.flights.take_batch()
+            if batch is not None:
+                await self._write(batch)
+            elif not begun:
                 return
-            size = batch.size_bytes
-            self._begun_bytes += size
+
+    async def _take_off(self) -> int:
+        """Launch a piece; in turns, since small files take longer than their bytes."""
+        begun = 0
+        while begun < PIECE_BYTES:
+            taken = await self._loader.run(
+                self._namespace.take_off, PIECE_BYTES - begun, TURN_FILES_MAX
+            )
+            if not taken:
+                break
+            begun += taken
+            await trio.lowlevel.checkpoint()
+        return begun
+
+    async def _write(self, batch: AheadBatch) -> None:
+        size = batch.size_bytes
+        with trio.CancelScope(shield=True):
             try:
-                with trio.CancelScope(shield=True):
-                    await self._workers.write(batch.execute)
+                await self._workers.write(batch.execute)
             finally:
-                self._begun_bytes -= size
                 self._written += size
-                self._move_on()
                 self._volume.end_batch(batch)
+            while await self._loader.run(self._namespace.land, TURN_FILES_MAX):
+                self._move_on()
+                await trio.lowlevel.checkpoint()
+        self._move_on()
+        for refusal in self._volume.flights.take_refusals():
+            _log.warning("data is placed elsewhere: %s", refusal.message)
+            self._loader.report(refusal)
 
     async def _prepare_room(self) -> None:
         """Have the host set room aside before placing data needs it: that would be on the loop."""

@@ -135,8 +135,7 @@ class Cut:
             self.own_batch.execute()
         for batch in self.batches:
             batch.done.wait()
-            if batch.error is not None:
-                raise batch.error
+            batch.check()
         write_merged(self.device, list(self.nodes))
         self.barrier.flush()
         self._check_ownership()

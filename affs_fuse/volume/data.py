@@ -1,9 +1,9 @@
 """File data on its way to and from the device.
 
-store() gives data its place and checksums at once and keeps it in memory; a worker writes it later
-(WriteBatch.execute), before the next commit record at the latest. Until then reads are served from
-memory. Every byte that comes from a device is checked against its checksum here; a mismatch is an
-error, never data.
+store() gives data its place and checksums at once and keeps it in memory; a worker writes it with
+the next commit (WriteBatch.execute), before its record. Until then reads are served from memory.
+What is written ahead of a commit goes another way (flights.py). Every byte that comes from a device
+is checked against its checksum here; a mismatch is an error, never data.
 """
 
 import threading
@@ -37,12 +37,20 @@ class Placed:
 
 @dataclass(slots=True, eq=False)
 class PendingWrite:
-    """Blocks that are not on the device yet."""
+    """Blocks that are not on the device yet.
+
+    checksums: of a flight, once they are known. refusal, lost: of a flight, why the device did not
+    take it, and whether another place may help. adopted: of a flight, whether a cut counts on it.
+    """
 
     address: int
     blocks: int
     data: memoryview
     offset: int
+    checksums: bytes = b""
+    refusal: AffsError | None = None
+    lost: bool = False
+    adopted: bool = False
 
 
 @dataclass(slots=True, eq=False)
@@ -54,6 +62,11 @@ class WriteBatch:
     writes: list[PendingWrite]
     done: threading.Event = field(default_factory=threading.Event)
     error: Exception | None = None
+
+    def check(self) -> None:
+        """After execute(): raises what a cut that counts on this batch must not pass over."""
+        if self.error is not None:
+            raise self.error
 
     @property
     def size_bytes(self) -> int:
@@ -117,14 +130,14 @@ class DataStore:
     """
 
     def __init__(self, device: Device, space: Space) -> None:
-        self._device = device
+        self.device = device
+        self.behind = WriteBehind(device)
         self._space = space
         self._by_address: dict[int, PendingWrite] = {}
         self._addresses: list[int] = []
         self._waiting: list[PendingWrite] = []
         self._waiting_bytes = 0
-        self._begun: list[WriteBatch] = []
-        self._behind = WriteBehind(device)
+        self._begun: dict[WriteBatch, int] = {}
 
     @property
     def waiting_bytes(self) -> int:
@@ -133,23 +146,43 @@ class DataStore:
 
     @property
     def begun(self) -> Sequence[WriteBatch]:
-        return self._begun
+        return list(self._begun)
+
+    @property
+    def oldest_begun(self) -> int | None:
+        """cut_count of the space when the oldest batch under way was begun; None: there is none."""
+        return min(self._begun.values(), default=None)
 
     def store(self, data: Buffer, intent: int, birth: int) -> list[Placed]:
         """Give whole blocks a place. `data` must not change afterwards. Errors: volume.no_space."""
+        placed: list[Placed] = []
+        for write in self.place(data, intent, birth):
+            sums = block_checksums(write.data)
+            self._add(write)
+            placed.append(Placed(write.address, write.blocks, birth, sums))
+        return placed
+
+    def place(self, data: Buffer, intent: int, birth: int) -> list[PendingWrite]:
+        """Where whole blocks go, and nothing more. Errors: volume.no_space, device.no_space."""
         view = memoryview(data).cast("B")
         assert len(view) % BLOCK_SIZE == 0, "whole blocks only"
-        runs = self._space.allocate_data(intent, len(view) >> BLOCK_SHIFT, birth)
-        sums = block_checksums(view)
-        placed: list[Placed] = []
+        writes: list[PendingWrite] = []
         at = 0
+        runs = self._space.allocate_data(intent, len(view) >> BLOCK_SHIFT, birth)
         for segment, first, count in runs:
             part = view[at << BLOCK_SHIFT : (at + count) << BLOCK_SHIFT]
             address = logical(segment, first)
-            self._add(PendingWrite(address, count, part, self.offset_of(address)))
-            placed.append(Placed(address, count, birth, sums[4 * at : 4 * (at + count)]))
+            writes.append(PendingWrite(address, count, part, self.offset_of(address)))
             at += count
-        return placed
+        return writes
+
+    def adopt(self, write: PendingWrite, *, begun: bool) -> None:
+        """Serve reads from this write until its batch has ended. begun: it is in a batch; else it
+        joins the next one."""
+        if begun:
+            self._serve(write)
+        else:
+            self._add(write)
 
     def write_block(self, offset: int, image: bytes) -> None:
         """Queue one structure (a segment header) that is not read through this store."""
@@ -165,19 +198,23 @@ class DataStore:
             if bytes_max is not None and count and size + len(write.data) > bytes_max:
                 break
             count, size = count + 1, size + len(write.data)
-        batch = WriteBatch(self._device, self._behind, self._waiting[:count])
+        batch = WriteBatch(self.device, self.behind, self._waiting[:count])
         del self._waiting[:count]
         self._waiting_bytes -= size
-        self._begun.append(batch)
+        self.begin(batch)
         return batch
+
+    def begin(self, batch: WriteBatch) -> None:
+        """A worker is about to write it: cuts wait for it, and what is freed meanwhile is not used
+        again before it has ended."""
+        self._begun[batch] = self._space.cut_count
 
     def end_batch(self, batch: WriteBatch) -> None:
         """The batch was executed; its blocks are read from the device from now on. Raises its
         error.
         """
-        self._begun.remove(batch)
-        if batch.error is not None:
-            raise batch.error
+        del self._begun[batch]
+        batch.check()
         for write in batch.writes:
             if self._by_address.get(write.address) is write:
                 del self._by_address[write.address]
@@ -186,7 +223,7 @@ class DataStore:
     def plan(self, reads: list[BlockRead]) -> ReadPlan:
         """Where these blocks are now; execute the plan in a worker, or attempt it."""
         sources = [self._source(read) for read in reads]
-        return ReadPlan(self._device, reads, sources, self._space.cut_count)
+        return ReadPlan(self.device, reads, sources, self._space.cut_count)
 
     def offset_of(self, address: int) -> int:
         """Device offset of a logical address. Errors: volume.address (no such segment or block)."""
@@ -202,13 +239,16 @@ class DataStore:
         return self._space.geometry.place_offset(segment.place) + (block << BLOCK_SHIFT)
 
     def _add(self, write: PendingWrite) -> None:
+        self._serve(write)
+        self._waiting.append(write)
+        self._waiting_bytes += len(write.data)
+
+    def _serve(self, write: PendingWrite) -> None:
         self._by_address[write.address] = write
         if self._addresses and write.address < self._addresses[-1]:
             self._addresses.insert(bisect_right(self._addresses, write.address), write.address)
         else:
             self._addresses.append(write.address)
-        self._waiting.append(write)
-        self._waiting_bytes += len(write.data)
 
     def _source(self, read: BlockRead) -> bytes | int:
         index = bisect_right(self._addresses, read.address) - 1

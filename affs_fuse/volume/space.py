@@ -109,6 +109,7 @@ class Space:
         self._cuts = 0
         self._freed: list[_Freed] = []
         self._freeing = _Freed(1)
+        self.quarantined_blocks = 0
         self.metadata_reserve_segments = max(2, place_count * 2 // 100)
         self.system_reserve_segments = self._system_reserve()
 
@@ -408,6 +409,21 @@ class Space:
         Errors: Contradiction, changing nothing here, if one of them is free already or nowhere.
         """
         self._free_run((segment_of(address), block_of(address), count))
+
+    def quarantine(self, address: int, count: int) -> None:
+        """Blocks that the device refused, and to which nothing refers: in use by nothing, and not
+        given out again until the volume is opened anew."""
+        segment = self.segments[segment_of(address)]
+        first = block_of(address)
+        bitmap.clear_range(segment.bits, first, count)
+        if segment.held is None:
+            segment.held = bytearray(len(segment.bits))
+        bitmap.set_range(segment.held, first, count)
+        segment.used -= count
+        segment.held_count += count
+        self._count(segment, 0, 0, -count)
+        self.quarantined_blocks += count
+        self._note_change(segment)
 
     def free_physical(self, block: int, count: int) -> None:
         """The same for a system node by its device block."""

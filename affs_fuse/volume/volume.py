@@ -34,6 +34,7 @@ from affs_fuse.volume.commit import (
     write_failure,
 )
 from affs_fuse.volume.data import DataStore, Placed, ReadPlan, WriteBatch
+from affs_fuse.volume.flights import Flights
 from affs_fuse.volume.half_done import Change, half_done, said
 from affs_fuse.volume.loading import Load, Preparation
 from affs_fuse.volume.missing import BlockRead, DataMissing
@@ -85,13 +86,13 @@ class Volume:
         self._object_limit = parts.next_object + OBJECT_NUMBERS_AHEAD
         self._next_state = parts.next_state
         self._data = DataStore(parts.device, parts.space)
+        self.flights = Flights(self._data, parts.space, self.fail)
         self._policy = ReservePolicy(parts.space)
         self._reserved = 0
         self._abandoned: WorkingState | None = None
         self._in_flight: Cut | None = None
         self._holds: dict[int, int] = {}
         self._readers: dict[int, int] = {}
-        self._batch_readers: dict[int, int] = {}
         self._changed_outside = False
         self._roots_cut = self._roots_now()
         self.log = OperationLog(parts.trees.system)
@@ -145,6 +146,7 @@ class Volume:
         self.durable_seq, self.durable_time_ns = parts.last.seq, parts.last.time_ns
         self.durable_image = parts.last.slot_image
         self._data = DataStore(parts.device, parts.space)
+        self.flights = Flights(self._data, parts.space, self.fail)
         self._policy = ReservePolicy(parts.space)
         self.log = OperationLog(parts.trees.system)
         self.settings = Settings(parts.trees.system)
@@ -332,15 +334,11 @@ class Volume:
         return self._data.waiting_bytes
 
     def take_batch(self, bytes_max: int | None = None) -> WriteBatch | None:
-        """Data for a worker to write before the next commit wants it."""
-        batch = self._data.take_batch(bytes_max)
-        if batch is not None:
-            self._batch_readers[id(batch)] = self.space.cut_count
-        return batch
+        """Data that has its place, for a worker to write."""
+        return self._data.take_batch(bytes_max)
 
     def end_batch(self, batch: WriteBatch) -> None:
         """After batch.execute(). Its failure makes the volume read-only. Errors: the batch's."""
-        self._batch_readers.pop(id(batch), None)
         try:
             self._data.end_batch(batch)
         except Exception as error:
@@ -475,7 +473,9 @@ class Volume:
         self._changed_outside = True
 
     def _oldest_reader(self) -> int | None:
-        return min([*self._readers.values(), *self._batch_readers.values()], default=None)
+        oldest = self._data.oldest_begun
+        begun = [oldest] if oldest is not None else []
+        return min([*self._readers.values(), *begun], default=None)
 
     def _take_batches(self) -> tuple[WriteBatch | None, list[WriteBatch]]:
         """All data that is not on the device yet: a batch of what nobody writes, and all that are

@@ -74,6 +74,25 @@ class Bench:
         self.run(self.namespace.flush_all)
         self.volume.commit(self.namespace.flush_all)
 
+    def write_ahead(self, bytes_max: int = 1 << 40) -> None:
+        """About so much of what is buffered is on the device, and its items are in the tree."""
+        launched = 0
+        while launched < bytes_max:
+            taken = self.run(self.namespace.take_off, bytes_max - launched, 1 << 20)
+            if not taken:
+                break
+            launched += taken
+        self.execute_ahead()
+        while self.run(self.namespace.land, 16):
+            pass
+
+    def execute_ahead(self) -> None:
+        """What was launched is written."""
+        batch = self.volume.flights.take_batch()
+        if batch is not None:
+            batch.execute()
+            self.volume.end_batch(batch)
+
     def checkpoint(self, label: str = "") -> KeptState:
         self.run(self.namespace.flush_all)
         request = verbs.checkpoint_request(self.volume, verbs.Note(label))

@@ -24,10 +24,10 @@ def affs_mount(volume: Path, directory: Path, options: str = "") -> Iterator[sub
 
 
 @contextmanager
-def null_mount(directory: Path) -> Iterator[None]:
+def null_mount(directory: Path) -> Iterator[subprocess.Popen[str]]:
     command = [sys.executable, "-m", "affs_tools.bench.nullfs", str(directory)]
-    with _mounted(command, directory):
-        yield
+    with _mounted(command, directory) as process:
+        yield process
 
 
 @contextmanager

@@ -67,7 +67,7 @@ MUTANTS = (
            "self.own_batch.execute()", "self.own_batch.done.set()",
            ("one/append", "one/overwrite")),
     Mutant("data-error-ignored", "volume.commit:Cut.write",
-           "if batch.error is not None:", "if False:", _FAULTS),
+           "batch.check()", "pass", _FAULTS),
     Mutant("ownership-not-checked-but-written", "volume.ring:write_record",
            "range(len(layout.REGIONS))", "range(1)", _ONES),
     Mutant("one-slot-for-all-records", "volume.layout:ring_offset",

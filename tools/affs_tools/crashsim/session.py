@@ -40,6 +40,7 @@ STEP_NS = 10**6
 ROOT = Credentials(0, 0)
 NO_ROOM = {"volume.no_space", "device.no_space"}
 WRITE_PIECE = 1 << 17
+AHEAD_BYTES, AHEAD_FILES = 1 << 20, 8
 
 
 class Difference(Exception):
@@ -303,11 +304,14 @@ class Session:
 
     def do_ahead(self) -> None:
         """Write buffered data before the commit wants it."""
-        self.volume.run(self.namespace.flush_all)
-        batch = self.volume.take_batch()
+        while self.volume.run(self.namespace.take_off, AHEAD_BYTES, AHEAD_FILES):
+            pass
+        batch = self.volume.flights.take_batch()
         if batch is not None:
             batch.execute()
             self.volume.end_batch(batch)
+        while self.volume.run(self.namespace.land, AHEAD_FILES):
+            pass
 
     def do_clean(self) -> None:
         """Remove what has no name and is not in use, all of it."""
