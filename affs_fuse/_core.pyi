@@ -191,6 +191,9 @@ class Lib:
     def affs_crc32c_blocks(
         self, data: CData | Buffer, length: int, block_size: int, sums: CData, /
     ) -> None: ...
+    def affs_crc32c_copy(
+        self, target: CData, data: CData | Buffer, length: int, block_size: int, sums: CData, /
+    ) -> None: ...
     def affs_crc32c_first_bad(
         self, data: CData | Buffer, length: int, block_size: int, sums: CData | Buffer, /
     ) -> int: ...

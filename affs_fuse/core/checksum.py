@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from affs_fuse._core import CData
 
 __all__ = [
-    "CHECKSUM_SIZE", "Buffer", "block_checksums", "crc32c", "first_bad_block", "implementation",
-    "name_hash", "select",
+    "CHECKSUM_SIZE", "Buffer", "block_checksums", "copy_blocks", "crc32c", "first_bad_block",
+    "implementation", "name_hash", "select",
 ]  # fmt: skip
 
 Buffer: TypeAlias = bytes | bytearray | memoryview
@@ -45,6 +45,18 @@ def block_checksums(data: Buffer) -> bytes:
         return lib.affs_crc32c(0, view, size).to_bytes(CHECKSUM_SIZE, "little")
     sums = ffi.new(_SUMS, -(-size // BLOCK_SIZE))
     lib.affs_crc32c_blocks(view, size, BLOCK_SIZE, sums)
+    return ffi.buffer(sums)[:]
+
+
+def copy_blocks(data: Buffer, target: memoryview) -> bytes:
+    """Copy whole 4 KiB blocks to the beginning of target, and block_checksums() of the copy."""
+    view = _view(data)
+    size = len(view)
+    if size % BLOCK_SIZE or size > len(target):
+        raise ValueError("whole blocks, and room for them")
+    sums = ffi.new(_SUMS, size // BLOCK_SIZE)
+    into = ffi.from_buffer("uint8_t[]", target, require_writable=True)
+    lib.affs_crc32c_copy(into, view, size, BLOCK_SIZE, sums)
     return ffi.buffer(sums)[:]
 
 

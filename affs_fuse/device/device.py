@@ -10,6 +10,7 @@ times
 """
 
 import errno
+import mmap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -22,6 +23,7 @@ __all__ = [
     "Buffer",
     "Device",
     "DeviceIdentity",
+    "DirectDevice",
     "MediumDevice",
     "Outcome",
     "Result",
@@ -123,6 +125,22 @@ class StreamDevice(Device, Protocol):
         """Wait for that, and let the host's copy go. Not a barrier. An error is one that no later
         flush() reports again.
         """
+        ...
+
+
+@runtime_checkable
+class DirectDevice(Device, Protocol):
+    """A device with a cache of the host's behind it, which writing can go around."""
+
+    def borrow_buffer(self) -> mmap.mmap | None:
+        """Memory to fill for write_direct(); None where there is no way around the cache."""
+        ...
+
+    def give_buffer_back(self, buffer: mmap.mmap) -> None: ...
+
+    def write_direct(self, offset: int, buffer: mmap.mmap, length: int) -> Result:
+        """As write(), of the first `length` bytes of a borrowed buffer, whole blocks. What the
+        device refuses is known when it returns; durable it is not before flush()."""
         ...
 
 

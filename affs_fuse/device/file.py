@@ -9,9 +9,11 @@ import contextlib
 import ctypes
 import errno
 import fcntl
+import mmap
 import os
 import stat
 import struct
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
@@ -24,12 +26,16 @@ from affs_fuse.device.device import (
     Result,
     classify,
 )
+from affs_fuse.device.direct_writer import DirectWriter
 from affs_fuse.device.medium import DirectReader
 from affs_fuse.errors import AffsError, Category
 
 __all__ = ["FileDevice", "open_device"]
 
 _BLKGETSIZE64 = 0x80081272
+DIRECT_FILESYSTEMS = frozenset({"ext4", "xfs"})
+"""Where O_DIRECT means what it says: others copy all the same, or checksum what may change."""
+
 _IOV_MAX = 1024
 _SYNC_WRITE, _SYNC_AND_WAIT = 2, 1 | 2 | 4
 
@@ -51,6 +57,9 @@ class FileDevice:
         self._in_memory = False
         self._direct: DirectReader | None = None
         self._medium_path = ""
+        self._writer: DirectWriter | None = None
+        self._writes_direct = not read_only
+        self._lock = threading.Lock()
         self._identity = DeviceIdentity(
             "block" if self._is_block else "file",
             path,
@@ -145,6 +154,29 @@ class FileDevice:
             left = _after(left, count)
         return Result(Outcome.OK, done, 0, max(attempts, 1))
 
+    def borrow_buffer(self) -> mmap.mmap | None:
+        with self._lock:
+            if self._writes_direct and self._writer is None:
+                if self._is_block or _filesystem_of(self._descriptor) in DIRECT_FILESYSTEMS:
+                    self._writer = DirectWriter.open(self._descriptor)
+                self._writes_direct = self._writer is not None
+            return self._writer.borrow() if self._writes_direct and self._writer else None
+
+    def give_buffer_back(self, buffer: mmap.mmap) -> None:
+        assert self._writer is not None
+        self._writer.give_back(buffer)
+
+    def write_direct(self, offset: int, buffer: mmap.mmap, length: int) -> Result:
+        assert self._writer is not None
+        if offset < 0 or offset + length > self._size_bytes:
+            return Result(Outcome.NO_SPACE, 0, errno.EFBIG)
+        result = self._writer.write(offset, buffer, length)
+        if result is None:  # the host promised more than it does
+            self._writes_direct = False
+            with memoryview(buffer) as view:
+                return self.write(offset, [view[:length]])
+        return result
+
     def flush(self) -> Result:
         if self._read_only:
             return Result(Outcome.OK)
@@ -187,6 +219,9 @@ class FileDevice:
         if self._direct is not None:
             self._direct.close()
             self._direct = None
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
@@ -310,14 +345,19 @@ def _after(views: list[memoryview], count: int) -> list[memoryview]:
 
 def _on_tmpfs(descriptor: int) -> bool:
     """Does this file's filesystem keep its files in memory?"""
+    return _filesystem_of(descriptor) == "tmpfs"
+
+
+def _filesystem_of(descriptor: int) -> str:
+    """The type of the filesystem that this file lies on; "" if it is not known."""
     device = os.fstat(descriptor).st_dev
     number = f"{os.major(device)}:{os.minor(device)}"
     with contextlib.suppress(OSError):
         for line in Path("/proc/self/mountinfo").read_text().splitlines():
             fields, _, rest = line.partition(" - ")
             if fields.split()[2] == number:
-                return rest.split()[0] == "tmpfs"
-    return False
+                return rest.split()[0]
+    return ""
 
 
 def _block_size(descriptor: int) -> int:

@@ -8,7 +8,8 @@ that the task which just answered a request may take again without a trip throug
 Invariants:
 - One task at a time waits for the descriptor; a task that awaits inside a handler holds nothing.
 - Reading never blocks the loop, not even for a request that vanishes before it is read.
-- The loop's other tasks wait at most SPIN_S, and get a turn after TURN_REQUESTS requests at most.
+- The loop's other tasks wait at most TURN_S for a turn when no request is there, and get one after
+  TURN_REQUESTS requests at most.
 - Spinning stops where it does not pay: when nothing followed several times, and on a single CPU.
 """
 
@@ -25,6 +26,8 @@ import trio
 __all__ = ["SPIN_S", "SpinStatistics", "SpinningLowlevel", "SpinningTrio", "spin_is_worth_it"]
 
 SPIN_S = 0.0002
+TURN_S = 0.00003
+"""A client that does not follow at once is at work itself: so may the loop's other tasks be."""
 TURN_REQUESTS = 16
 _IDLE_SPINS_MAX = 3
 
@@ -81,12 +84,14 @@ class SpinningLowlevel:
             self._at_once += 1
             return
         if self._spin and self._idle_spins < _IDLE_SPINS_MAX:
-            deadline = self._monotonic() + SPIN_S
-            while self._monotonic() < deadline:
-                if poller.poll(0):
-                    self._spun += 1
-                    self._idle_spins = 0
-                    return
+            begun = self._monotonic()
+            for seconds in (TURN_S, SPIN_S):
+                while self._monotonic() < begun + seconds:
+                    if poller.poll(0):
+                        self._spun += 1
+                        self._idle_spins = 0
+                        return
+                await trio.lowlevel.checkpoint()
             self._idle_spins += 1
         self._slept += 1
         self._since_turn = 0

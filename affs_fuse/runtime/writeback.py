@@ -33,6 +33,9 @@ PIECE_BYTES = 8 << 20
 TURN_FILES_MAX = 64
 """Parts of files that get their place, or their items, in one turn of the loop: a millisecond."""
 
+WRITERS = 2
+"""One is at the device while the other checksums."""
+
 RETRY_S = 1.0
 
 
@@ -80,6 +83,11 @@ class Writeback:
 
     async def serve(self) -> None:
         """Write while there is enough to write; never returns."""
+        async with trio.open_nursery() as nursery:
+            for _ in range(WRITERS):
+                nursery.start_soon(self._serve)
+
+    async def _serve(self) -> None:
         while True:
             await self._wanted.wait()
             self._wanted = trio.Event()

@@ -10,16 +10,21 @@ has written it. Invariants:
 - Blocks that the device refused are not given out again until the volume is opened anew.
 """
 
+import mmap
 from collections.abc import Callable
 
-from affs_fuse.core.checksum import CHECKSUM_SIZE, block_checksums
+from affs_fuse.core.checksum import CHECKSUM_SIZE, block_checksums, copy_blocks
 from affs_fuse.core.constants import BLOCK_SHIFT, BLOCK_SIZE
-from affs_fuse.device.device import Buffer, Outcome, device_error
+from affs_fuse.device.device import Buffer, DirectDevice, Outcome, Result, device_error
+from affs_fuse.device.direct_writer import BUFFER_BYTES
 from affs_fuse.errors import AffsError
 from affs_fuse.volume.data import DataStore, PendingWrite, Placed, WriteBatch, write_merged
 from affs_fuse.volume.space import Space
 
 __all__ = ["QUARANTINE_BLOCKS_MAX", "AheadBatch", "Flight", "Flights"]
+
+DIRECT_BYTES_MIN = 256 << 10
+"""Shorter runs are left to the host's cache: they are likely to be read again."""
 
 QUARANTINE_BLOCKS_MAX = (64 << 20) // BLOCK_SIZE
 """A device that refuses more than this is failing as a whole; the volume is read-only then."""
@@ -30,32 +35,80 @@ class AheadBatch(WriteBatch):
 
     def execute(self) -> None:
         try:
-            for write in self.writes:
+            rest = self._write_direct()
+            for write in rest:
                 write.checksums = block_checksums(write.data)
             try:
-                write_merged(self.device, [(write.offset, write.data) for write in self.writes])
+                write_merged(self.device, [(write.offset, write.data) for write in rest])
             except AffsError:
-                self._write_each()
-            written = [write for write in self.writes if write.refusal is None]
+                for write in rest:
+                    self._note(write, self.device.write(write.offset, [write.data]))
+            written = [write for write in rest if write.refusal is None]
             self.behind.follow([(write.offset, write.data) for write in written])
         except Exception as error:  # noqa: BLE001 - kept, and raised by whoever ends the batch
             self.error = error
         finally:
             self.done.set()
 
-    def _write_each(self) -> None:
-        """One by one, to learn which of them the device refuses."""
-        for write in self.writes:
-            result = self.device.write(write.offset, [write.data])
-            if not result.ok:
-                write.refusal = device_error("writing", self.device.identity, write.offset, result)
-                write.lost = result.outcome is not Outcome.NO_SPACE
+    def _write_direct(self) -> list[PendingWrite]:
+        """Long runs of neighbours, past the host's cache where that is possible; what is left."""
+        rest: list[PendingWrite] = []
+        for run in _neighbours(self.writes):
+            device = self.device
+            long = run[-1].offset + len(run[-1].data) - run[0].offset >= DIRECT_BYTES_MIN
+            buffer = None
+            if long and isinstance(device, DirectDevice):
+                buffer = device.borrow_buffer()
+            if buffer is None:
+                rest += run
+                continue
+            assert isinstance(device, DirectDevice)
+            try:
+                self._write_run(device, run, buffer)
+            finally:
+                device.give_buffer_back(buffer)
+        return rest
+
+    def _write_run(
+        self, device: DirectDevice, run: list[PendingWrite], buffer: mmap.mmap
+    ) -> None:
+        length = 0
+        with memoryview(buffer) as view:
+            for write in run:
+                with view[length:] as target:
+                    write.checksums = copy_blocks(write.data, target)
+                length += len(write.data)
+        result = device.write_direct(run[0].offset, buffer, length)
+        if not result.ok and len(run) > 1:  # learn which of them the device refuses
+            for write in run:
+                self._write_run(device, [write], buffer)
+        else:
+            self._note(run[0], result)
+
+    def _note(self, write: PendingWrite, result: Result) -> None:
+        if not result.ok:
+            write.refusal = device_error("writing", self.device.identity, write.offset, result)
+            write.lost = result.outcome is not Outcome.NO_SPACE
 
     def check(self) -> None:
         super().check()
         for write in self.writes:
             if write.refusal is not None and write.adopted:
                 raise write.refusal
+
+
+def _neighbours(writes: list[PendingWrite]) -> list[list[PendingWrite]]:
+    """Runs of writes that follow each other, in order of offset, each at most BUFFER_BYTES."""
+    runs: list[list[PendingWrite]] = []
+    end = size = 0
+    for write in sorted(writes, key=lambda write: write.offset):
+        if not runs or write.offset != end or size + len(write.data) > BUFFER_BYTES:
+            runs.append([])
+            size = 0
+        runs[-1].append(write)
+        size += len(write.data)
+        end = write.offset + len(write.data)
+    return runs
 
 
 class Flight:

@@ -409,6 +409,9 @@ const char *affs_crc32c_implementation(void);
 int affs_crc32c_select(const char *name);
 /* One CRC32C for each block_size bytes of data (the last may be short) into sums. */
 void affs_crc32c_blocks(const void *data, size_t length, size_t block_size, uint32_t *sums);
+/* The same while copying length bytes to target, which does not overlap them. */
+void affs_crc32c_copy(void *target, const void *data, size_t length, size_t block_size,
+                      uint32_t *sums);
 /* Index of the first block whose CRC32C differs from sums, or -1. */
 int64_t affs_crc32c_first_bad(const void *data, size_t length, size_t block_size,
                               const uint8_t *sums);

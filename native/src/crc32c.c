@@ -100,6 +100,25 @@ void affs_crc32c_blocks(const void *data, size_t length, size_t block_size, uint
     }
 }
 
+void affs_crc32c_copy(void *target, const void *data, size_t length, size_t block_size,
+                      uint32_t *sums)
+{
+    affs_crc32c_function function = current()->function;
+    const uint8_t *bytes = data;
+    uint8_t *copy = target;
+    if (block_size == 0)
+        return;
+    while (length > 0) {
+        size_t part = length < block_size ? length : block_size;
+        memcpy(copy, bytes, part);
+        *sums = ~function(0xFFFFFFFFU, copy, part);
+        sums++;
+        bytes += part;
+        copy += part;
+        length -= part;
+    }
+}
+
 int64_t affs_crc32c_first_bad(const void *data, size_t length, size_t block_size,
                               const uint8_t *sums)
 {

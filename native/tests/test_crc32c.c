@@ -118,6 +118,14 @@ static void blocks(void)
     affs_crc32c_blocks(data, LENGTH, 4096, sums);
     for (size_t index = 0; index < 4; index++)
         CHECK_EQUAL(sums[index], affs_crc32c(0, data + 4096 * index, index < 3 ? 4096 : 100));
+    uint8_t *copy = malloc(LENGTH);
+    uint32_t copied[4];
+    CHECK(copy != NULL);
+    affs_crc32c_copy(copy, data, LENGTH, 4096, copied);
+    CHECK(memcmp(copy, data, LENGTH) == 0);
+    CHECK(memcmp(copied, sums, sizeof sums) == 0);
+    affs_crc32c_copy(copy, data, LENGTH, 0, copied); /* no block size, no work */
+    free(copy);
     memcpy(stored, sums, sizeof sums);
     CHECK_EQUAL(affs_crc32c_first_bad(data, LENGTH, 4096, stored), -1);
     CHECK_EQUAL(affs_crc32c_first_bad(data, 0, 4096, stored), -1);

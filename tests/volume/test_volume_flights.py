@@ -2,6 +2,7 @@
 the end of writing."""
 
 import errno
+import mmap
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 
@@ -11,6 +12,7 @@ from faulty_device import FaultyDevice
 from affs_fuse.clock import SYSTEM_CLOCK, system_entropy
 from affs_fuse.core.constants import BLOCK_SIZE
 from affs_fuse.device.device import Buffer, Outcome, Result
+from affs_fuse.device.direct_writer import BUFFER_BYTES
 from affs_fuse.device.memory import MemoryDevice
 from affs_fuse.errors import AffsError
 from affs_fuse.posix.namespace import Changes, Credentials, Namespace
@@ -37,6 +39,24 @@ class BadSpots(FaultyDevice):
             if offset < start + size and start < offset + length:
                 return Result(Outcome.PERMANENT, 0, errno.EIO)
         return super().write(offset, buffers)
+
+
+class DirectBadSpots(BadSpots):
+    """Has a way around the host's cache."""
+
+    def __init__(self, inner: MemoryDevice) -> None:
+        super().__init__(inner)
+        self.direct_bytes = 0
+
+    def borrow_buffer(self) -> mmap.mmap | None:
+        return mmap.mmap(-1, BUFFER_BYTES)
+
+    def give_buffer_back(self, buffer: mmap.mmap) -> None:
+        buffer.close()
+
+    def write_direct(self, offset: int, buffer: mmap.mmap, length: int) -> Result:
+        self.direct_bytes += length
+        return self.write(offset, [buffer[:length]])
 
 
 class Ground:
@@ -85,10 +105,10 @@ class Ground:
 
 
 @contextmanager
-def ground() -> Iterator[Ground]:
+def ground(kind: type[BadSpots] = BadSpots) -> Iterator[Ground]:
     inner = MemoryDevice(64 * MIB)
     format_device(inner, MkfsOptions(), clock=SYSTEM_CLOCK, entropy=system_entropy)
-    made = Ground(BadSpots(inner))
+    made = Ground(kind(inner))
     yield made
     made.volume.close()
 
@@ -97,8 +117,9 @@ def content(size: int, seed: int = 1) -> bytes:
     return b"".join((seed * 1_000_000 + at).to_bytes(8, "big") for at in range(size // 8))
 
 
-def test_what_the_device_refuses_is_placed_elsewhere() -> None:
-    with ground() as made:
+@pytest.mark.parametrize("kind", [BadSpots, DirectBadSpots])
+def test_what_the_device_refuses_is_placed_elsewhere(kind: type[BadSpots]) -> None:
+    with ground(kind) as made:
         data = content(3 * MIB)
         for offset in range(0, len(data), MIB):
             made.write(offset, data[offset : offset + MIB])
@@ -120,6 +141,7 @@ def test_what_the_device_refuses_is_placed_elsewhere() -> None:
         assert made.namespace.dirty_bytes == 0
         assert made.read(len(data)) == data
         made.check()
+        assert not isinstance(made.device, DirectBadSpots) or made.device.direct_bytes > len(data)
         for _ in range(6):  # the bad place is not given out again, however long it has been free
             made.write(0, content(3 * MIB, seed=2))
             made.check()
