@@ -52,20 +52,20 @@ def state_dict(volume: Volume, state: KeptState) -> dict[str, Any]:
     }
 
 
-def space_dict(volume: Volume) -> dict[str, Any]:
-    """Where the space is, in bytes. live and kept are None where telling them apart would take a
-    walk over the volume: while there are kept states."""
+def space_dict(volume: Volume, kept_bytes: int | None = None) -> dict[str, Any]:
+    """Where the space is, in bytes. kept_bytes: what kept states alone hold, where it is known."""
+    if not len(volume.states):
+        kept_bytes = 0
     figures = volume.statfs()
     numbers = volume.statistics()
     used = numbers.used_blocks * BLOCK_SIZE
-    alone = len(volume.states) == 0
     return {
         "total": figures.blocks_total * BLOCK_SIZE,
         "used": used,
         "free": figures.blocks_free * BLOCK_SIZE,
         "available": figures.blocks_available * BLOCK_SIZE,
-        "live": used if alone else None,
-        "kept": 0 if alone else None,
+        "live": max(0, used - kept_bytes) if kept_bytes is not None else None,
+        "kept": kept_bytes,
         "reclaimable": numbers.held_blocks * BLOCK_SIZE,
         "reserved": numbers.reserved_blocks * BLOCK_SIZE,
         "objects": volume.working.object_count,

@@ -30,6 +30,7 @@ from affs_fuse.runtime.holds import Hold, Holds
 from affs_fuse.runtime.jobs import Jobs
 from affs_fuse.runtime.kernel import KernelPort
 from affs_fuse.runtime.latency import Latencies
+from affs_fuse.runtime.ledger import Ledger
 from affs_fuse.runtime.loader import Loader
 from affs_fuse.runtime.opened_states import EMPTY, WORKING, OpenedStates
 from affs_fuse.runtime.operation_entries import append_entry, newest_entries
@@ -129,9 +130,10 @@ class Engine:
         self._rollback = LiveRollback(
             volume, namespace, self._loader, self._committer, self._writeback, kernel
         )
+        self._ledger = Ledger(volume, self._loader, self._committer, self._jobs.wake_reclaim)
         self._state_verbs = StateVerbs(
             volume, namespace, self._loader, self._committer, events, kernel, self._jobs,
-            self._rollback, self._verbs,
+            self._rollback, self._ledger, self._verbs,
         )
         self.verification = Verification(
             volume, self._loader, self._workers, self._committer, events,
@@ -401,7 +403,10 @@ class Engine:
         return state_dict(self._volume, self._volume.find_state(text))
 
     async def space(self) -> Plain:
-        return space_dict(self._volume)
+        return space_dict(self._volume, await self._ledger.kept_bytes())
+
+    async def frees(self, state: str) -> int:
+        return await self._ledger.frees_bytes(self._volume.find_state(state))
 
     async def status(self) -> Plain:
         volume, namespace = self._volume, self._namespace
@@ -426,7 +431,7 @@ class Engine:
             "objects": volume.working.object_count,
             "holds": len(self._holds),
             "open_files": namespace.statistics().handles,
-            "space": space_dict(volume),
+            "space": space_dict(volume, self._ledger.known_kept_bytes()),
             "jobs": [
                 {"name": job.name, "done": job.done, "total": job.total, "unit": job.unit}
                 for job in [*self._jobs.running(), *self.verification.jobs()]

@@ -11,8 +11,8 @@ Failures are `AffsError`; the codes that the commands rely on are named with eac
 State dict (docs/specs/ControlProtocol.md): id (32 hex digits), number, seq, label ("" when it has
 none), author, message, time_ns, parent (id or None), published (bool), undo (bool: `rollback
 --undo` returns to it), pins (int), flags (list of "automatic", "hidden", "doomed"), objects
-(count), bytes (referenced by this state), reclaim_ns (of a deleted one that can be restored: until
-when; else None).
+(count), bytes (in use on the volume when it was made), reclaim_ns (of a deleted one that can be
+restored: until when; else None).
 
 Change dict: kind ("added" | "removed" | "changed" | "renamed"), path (for people; with path_b64,
 the exact bytes in base64, when the name is not UTF-8), from and from_b64 likewise for what was
@@ -57,9 +57,14 @@ class EnginePort(Protocol):
 
     async def space(self) -> Plain:
         """In bytes: total, used, free, available (what an ordinary writer can still get), live
-        (reachable from the working state) and kept (held by kept states alone), both None while
-        that is not known, reclaimable (freed, but not yet usable again), reserved; and objects,
-        objects_free (counts)."""
+        (held by the working state) and kept (by kept states alone), counted by the differences
+        between states; in `status` both are None where they were not asked for since the last
+        change; reclaimable (freed, but not yet usable again), reserved; and objects, objects_free
+        (counts)."""
+
+    async def frees(self, state: str) -> int:
+        """Bytes that deleting this state alone would free now; 0 for one from which several
+        descend. Errors: as resolve_state."""
 
     async def commit(self, message: str) -> Plain:
         """Makes the working state durable. seq, time_ns, changed (bool: False when there was

@@ -10,7 +10,7 @@ from enum import StrEnum
 
 from affs_fuse.auv import Value
 
-__all__ = ["STATE_FIELDS", "Field", "FieldKind", "Schema", "Shape"]
+__all__ = ["FREES_FIELD", "STATE_FIELDS", "Field", "FieldKind", "Schema", "Shape"]
 
 
 class Shape(StrEnum):
@@ -92,9 +92,12 @@ STATE_FIELDS = (
     Field("pins", "Pins", FieldKind.COUNT),
     Field("flags", "Flags", FieldKind.LIST),
     Field("objects", "Objects", FieldKind.COUNT, wide=True),
-    Field("bytes", "Size", FieldKind.SIZE),
+    Field("bytes", "Used then", FieldKind.SIZE),
     Field("author", "Author"),
     Field("message", "Message"),
     Field("reclaim_ns", "Deleted, kept until", FieldKind.TIME, wide=True),
 )
 """Of the state dict (ports.py)."""
+
+FREES_FIELD = Field("frees_bytes", "Frees", FieldKind.SIZE)
+"""What deleting a state alone would free now, where it was counted."""

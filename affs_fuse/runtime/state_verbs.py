@@ -12,8 +12,7 @@ from collections.abc import Callable
 
 import trio
 
-from affs_fuse.core.constants import BLOCK_SIZE, POINTER_UNDO, TREE_NAMESPACE
-from affs_fuse.core.tree import Tree
+from affs_fuse.core.constants import POINTER_UNDO
 from affs_fuse.posix.namespace import Namespace
 from affs_fuse.posix.views import CHECKPOINTS
 from affs_fuse.runtime import retention
@@ -24,13 +23,13 @@ from affs_fuse.runtime.events import EventBus
 from affs_fuse.runtime.expectation import Basis, demand
 from affs_fuse.runtime.jobs import Jobs
 from affs_fuse.runtime.kernel import KernelPort
+from affs_fuse.runtime.ledger import Ledger
 from affs_fuse.runtime.loader import Loader
 from affs_fuse.runtime.ports import Plain
 from affs_fuse.runtime.retention import Rules
 from affs_fuse.runtime.rollback import Comparison, LiveRollback
 from affs_fuse.volume import verbs
 from affs_fuse.volume.commit import Cut, CutRequest
-from affs_fuse.volume.reclaim import ReclaimJob
 from affs_fuse.volume.states import KeptState
 from affs_fuse.volume.volume import Volume
 
@@ -53,6 +52,7 @@ class StateVerbs:
         kernel: KernelPort,
         jobs: Jobs,
         rollback: LiveRollback,
+        ledger: Ledger,
         lock: trio.Lock,
     ) -> None:
         self._volume = volume
@@ -63,6 +63,7 @@ class StateVerbs:
         self._kernel = kernel
         self._jobs = jobs
         self._rollback = rollback
+        self._ledger = ledger
         self._lock = lock
 
     async def commit(self, message: str) -> Plain:
@@ -256,7 +257,7 @@ class StateVerbs:
             working = volume.working.ancestor == chosen.number
             basis: Basis = [chosen.hex_id, chosen.label, list(children), working]
             if dry_run:
-                frees = await self._would_free(chosen, len(children) + working)
+                frees = await self._ledger.frees_bytes(chosen)
                 plan = {"state": before, "descendants": children, "frees_bytes": frees}
                 return {**plan, "beside": self._beside(chosen), "basis": basis}
             volume.check_writable()
@@ -289,25 +290,6 @@ class StateVerbs:
         if self._volume.working.ancestor == state.number or parent is None or not parent.listed:
             return "working"
         return parent.hex_id
-
-    async def _would_free(self, state: KeptState, descendants: int) -> int:
-        """Bytes that reclaiming it now would free."""
-        if descendants > 1:
-            return 0
-        volume = self._volume
-        if not volume.read_only:
-            await self._committer.commit()
-        job = ReclaimJob(volume, state)
-        reader = volume.begin_reading()
-        working = Tree(volume.cache, TREE_NAMESPACE, volume.last.root, writable=False)
-        try:
-            job.begin_estimate(working)
-            while not await self._loader.run(job.step):
-                await trio.lowlevel.checkpoint()
-            return job.would_free() * BLOCK_SIZE
-        finally:
-            working.close()
-            volume.end_reading(reader)
 
     async def change_pins(
         self,

@@ -32,8 +32,11 @@ from affs_fuse.volume.states import KeptState
 from affs_fuse.volume.volume import Volume
 
 __all__ = [
+    "EVENTS_PER_STEP",
+    "Frees",
     "ReclaimJob",
     "check_deletable",
+    "collect",
     "doom",
     "end_grace",
     "extents_of",
@@ -125,7 +128,7 @@ def next_job(volume: Volume) -> "ReclaimJob | None":
 
 
 @dataclass(slots=True, eq=False)
-class _Frees:
+class Frees:
     """What one comparison found. Blocks of A that turn up in B too are not freed."""
 
     a_nodes: dict[int, int] = field(default_factory=dict)
@@ -158,7 +161,7 @@ class ReclaimJob:
         self._volume = volume
         self.state = state
         self._hidden: KeptState | None = None
-        self._frees = _Frees()
+        self._frees = Frees()
         self._trees: tuple[Tree, Tree] | None = None
         self._diff: Diff | None = None
         self.events = 0
@@ -181,23 +184,6 @@ class ReclaimJob:
             if other is not None
             else Tree(volume.cache, TREE_NAMESPACE, None, writable=False)
         )
-        self._compare(mine, theirs)
-
-    def begin_estimate(self, working: Tree) -> None:
-        """For would_free(), in place of prepare() and begin(). working: a durable tree of the
-        working state, which the caller keeps readable."""
-        volume = self._volume
-        if volume.working.ancestor == self.state.number:
-            self._compare(volume.open_state(self.state), working)
-        else:
-            self.begin(None)
-
-    def would_free(self) -> int:
-        """Blocks that apply() would free by what was compared. Changes nothing."""
-        runs = self._frees.result(self._volume.states.seq_of(self.state.parent))
-        return sum(blocks for _, blocks in runs)
-
-    def _compare(self, mine: Tree, theirs: Tree) -> None:
         self._trees = mine, theirs
         self._diff = Diff(mine, theirs)
 
@@ -241,7 +227,7 @@ class ReclaimJob:
     def _late_frees(self) -> list[tuple[int, int]]:
         """What the hidden state has, the working state has dropped since, and no one else needs."""
         assert self._hidden is not None
-        frees = _Frees()
+        frees = Frees()
         hidden = self._volume.open_state(self._hidden)
         for event in Diff(hidden, self._volume.working.tree):
             collect(frees, event)
@@ -255,7 +241,7 @@ class ReclaimJob:
         return self._volume.states.get(self.state.parent)
 
 
-def collect(frees: _Frees, event: DiffEvent) -> None:
+def collect(frees: Frees, event: DiffEvent) -> None:
     """Note the nodes and blocks of one difference."""
     if event.kind == DIFF_NODE_A:
         assert event.node is not None

@@ -244,6 +244,9 @@ class FakeEngine:
         answer = {"target": target, "abandoned": aside, "left": None if discard else self.aside}
         return {**answer, "seq": self.seq, **counts, "stale_handles": 0}
 
+    async def frees(self, state: str) -> int:
+        return int((await self.resolve_state(state))["bytes"])
+
     async def diff(
         self, a: str | None, b: str | None, limit: int | None
     ) -> AsyncGenerator[dict[str, Any], None]:

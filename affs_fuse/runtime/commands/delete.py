@@ -80,7 +80,7 @@ DELETE = Command(
             Field("state", "Would delete", FieldKind.STATE),
             Field("state.time_ns", "Made", FieldKind.TIME),
             Field("state.message", "Message"),
-            Field("state.bytes", "Refers to", FieldKind.SIZE),
+            Field("state.bytes", "Used then", FieldKind.SIZE),
             Field("frees_bytes", "Would free", FieldKind.SIZE),
             Field("descendants", "Descendants", FieldKind.LIST),
             *CHANGES_FIELDS,

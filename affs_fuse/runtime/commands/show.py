@@ -6,7 +6,7 @@ from affs_fuse.auv import Value
 from affs_fuse.runtime.command import Command, Context, Example, Kind
 from affs_fuse.runtime.parameters import StateReference, argument
 from affs_fuse.runtime.policy import Role
-from affs_fuse.runtime.results import STATE_FIELDS, Field, FieldKind, Schema, Shape
+from affs_fuse.runtime.results import FREES_FIELD, STATE_FIELDS, Field, FieldKind, Schema, Shape
 
 __all__ = ["SHOW"]
 
@@ -17,7 +17,8 @@ class Options:
 
 
 async def _run(context: Context, options: Options) -> Value:
-    return await context.engine.resolve_state(options.state)
+    state = await context.engine.resolve_state(options.state)
+    return {**state, "frees_bytes": await context.engine.frees(state["id"])}
 
 
 SHOW = Command(
@@ -29,11 +30,14 @@ SHOW = Command(
     description=(
         "A state is named by its id or any unambiguous beginning of it (4 digits at least), its "
         "label, `published`, `published~1` (the one published before), `@` (the newest kept), "
-        "`@~2` (two before that), or `#17` (the one of commit 17; a shell wants it quoted)."
+        "`@~2` (two before that), or `#17` (the one of commit 17; a shell wants it quoted). "
+        "`Frees` is what deleting this state alone would free now."
     ),
     options=Options,
     run=_run,
-    result=Schema(Shape.DOCUMENT, (*STATE_FIELDS, Field("parent", "Parent", FieldKind.ID))),
+    result=Schema(
+        Shape.DOCUMENT, (*STATE_FIELDS, FREES_FIELD, Field("parent", "Parent", FieldKind.ID))
+    ),
     errors=("state.not_found", "state.ambiguous"),
     examples=(
         Example("show published", "what does the volume vouch for?"),

@@ -40,7 +40,7 @@ _affsctl() {
             undo) names=$'--operation\n--dry-run\n--yes\n--token' ;;
             redo) names=$'--dry-run\n--yes\n--token' ;;
             diff) names=$'--path\n--limit\n--exit-code' ;;
-            checkpoints) names=$'--all' ;;
+            checkpoints) names=$'--all\n--sizes' ;;
             unpin) names=$'--dry-run\n--yes\n--token' ;;
             hold) names=$'--renew\n--release\n--lease' ;;
             delete) names=$'--now\n--dry-run\n--yes\n--token' ;;

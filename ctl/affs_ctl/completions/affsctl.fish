@@ -85,6 +85,7 @@ complete -c affsctl -n '__affsctl_is diff' -l limit -s l -x -a '(__affsctl_value
 complete -c affsctl -n '__affsctl_is diff' -l exit-code -d 'let affsctl end with 4 when there are differences'
 complete -c affsctl -n __affsctl_needs_command -a checkpoints -d 'the kept states, oldest first'
 complete -c affsctl -n '__affsctl_is checkpoints' -l all -s a -d 'hidden states too: deleted ones that still wait for others'
+complete -c affsctl -n '__affsctl_is checkpoints' -l sizes -d 'count for each what deleting it alone would free now'
 complete -c affsctl -n __affsctl_needs_command -a show -d 'everything about one kept state'
 complete -c affsctl -n __affsctl_needs_command -a pin -d 'protect a kept state from deletion'
 complete -c affsctl -n __affsctl_needs_command -a unpin -d 'release one pin of a kept state'
