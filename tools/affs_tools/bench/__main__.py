@@ -48,7 +48,7 @@ def large(setting: Setting) -> list[Figure]:
 
 
 def clients(setting: Setting) -> list[Figure]:
-    count, seconds = (50, 2.0) if setting.quick else (200, 20.0)
+    count, seconds = (50, 3.0) if setting.quick else (200, 20.0)
     return measure_clients(setting.scratch, setting.disk, count, seconds)
 
 

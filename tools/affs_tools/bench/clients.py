@@ -25,7 +25,7 @@ from affs_tools.bench.requests import build_program
 
 __all__ = ["measure_clients"]
 
-PERIOD_S = 0.2
+PERIOD_S = 1.0
 P99_MAX_MS = 50.0
 MISSED_MAX_PERCENT = 20.0
 
