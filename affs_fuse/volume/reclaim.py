@@ -137,14 +137,16 @@ class Frees:
     b_extents: list[BlockRun] = field(default_factory=list)
 
     def result(self, born_after: int) -> list[tuple[int, int]]:
-        """(address, blocks) runs to free."""
+        """(address, blocks) runs to free, neighbours joined: files that were written one after the
+        other are freed as a few long runs. (No run reaches over a segment: block 0 is its
+        header.)"""
         nodes = [
             (address, NODE_BLOCKS)
             for address, birth in self.a_nodes.items()
             if birth > born_after and address not in self.b_nodes
         ]
         young = [run for run in self.a_extents if run[2] > born_after]
-        return sorted(nodes) + list(_subtract(young, self.b_extents))
+        return _joined(sorted([*nodes, *_subtract(young, self.b_extents)]))
 
 
 class ReclaimJob:
@@ -268,6 +270,16 @@ def extents_of(item_type: int, payload: bytes | None) -> Iterator[BlockRun]:
     else:
         return
     yield extent.address, extent.blocks, extent.birth
+
+
+def _joined(runs: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    found: list[tuple[int, int]] = []
+    for address, blocks in runs:
+        if found and sum(found[-1]) == address:
+            found[-1] = (found[-1][0], found[-1][1] + blocks)
+        else:
+            found.append((address, blocks))
+    return found
 
 
 def _subtract(runs: list[BlockRun], others: list[BlockRun]) -> Iterator[tuple[int, int]]:
