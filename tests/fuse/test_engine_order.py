@@ -10,6 +10,7 @@ import pytest
 import trio
 
 from affs_fuse.clock import SYSTEM_CLOCK, system_entropy
+from affs_fuse.core.tree import Tree
 from affs_fuse.device.memory import MemoryDevice
 from affs_fuse.errors import AffsError
 from affs_fuse.posix.namespace import Credentials, Namespace
@@ -506,3 +507,33 @@ async def test_operation_log() -> None:
         assert entries[0]["line"] == "status 2"
         assert len(entries[1]["line"]) == 256
         assert isinstance(entries[0]["seq"], int)
+
+
+async def test_half_a_change_ends_the_writing_and_everybody_is_told(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Memory goes in the middle of an operation: no commit has it, status, event and log say so."""
+    async with bench() as made:
+        await made.make(b"before")
+        await made.engine.sync()
+        durable = made.volume.durable_seq
+        watching = made.events.subscribe(["read_only"])
+        put, puts = Tree.put, []
+
+        def second_fails(tree: Tree, *arguments: object) -> bool:
+            puts.append(arguments)
+            if len(puts) == 2:
+                raise MemoryError("planted")
+            return put(tree, *arguments)  # type: ignore[arg-type]
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Tree, "put", second_fails)
+            with pytest.raises(MemoryError):
+                await made.make(b"half")
+        with pytest.raises(AffsError, match="read-only"):
+            await made.engine.sync()
+        event = await watching.receive()
+        assert "half done" in event["reason"]
+        assert "half done" in (await made.engine.status())["read_only_reason"]
+        assert "read-only from now on" in caplog.text
+        assert made.volume.durable_seq == durable

