@@ -109,12 +109,18 @@ def _check_replace(moved: _Named, met: _Named) -> None:
         raise posix_error(errno.ENOTDIR)
 
 
+def _check_links(place: _Place, gained: int) -> None:
+    """Errors: EMLINK if the directory cannot have so many more subdirectories."""
+    if gained > 0 and place.parent_inode.nlink >= inodes.LINK_MAX:
+        raise posix_error(errno.EMLINK)
+
+
 def _move(context: Context, old: _Place, moved: _Named, new: _Place, met: _Named | None) -> int:
     check_free(new.offset)
     crosses = old.parent != new.parent
     gained = 1 if moved.is_directory and crosses else 0
-    if gained and new.parent_inode.nlink >= inodes.LINK_MAX:
-        raise posix_error(errno.EMLINK)
+    lost = 1 if met is not None and met.is_directory else 0
+    _check_links(new, gained - lost)
     back = _place_link(context, moved, new)
     context.tree.touch(new.parent, ITEM_DENTRY, new.offset)
     if met is not None:
@@ -124,7 +130,6 @@ def _move(context: Context, old: _Place, moved: _Named, new: _Place, met: _Named
     now = context.now_ns()
     context.tree.delete(old.parent, ITEM_DENTRY, old.offset)
     _put_name(context, moved, new, back, now)
-    lost = 1 if met is not None and met.is_directory else 0
     entries = 0 if met is not None else 1
     if crosses:
         changed = inodes.changed(old.parent_inode, now, links=-gained, entries=-1)
@@ -138,6 +143,11 @@ def _move(context: Context, old: _Place, moved: _Named, new: _Place, met: _Named
 
 def _exchange(context: Context, old: _Place, moved: _Named, new: _Place, met: _Named) -> None:
     """Both names stay, each names the other's object."""
+    links = 0
+    if old.parent != new.parent:
+        links = int(met.is_directory) - int(moved.is_directory)
+    _check_links(old, links)
+    _check_links(new, -links)
     back_moved = _place_link(context, moved, new)
     back_met = _place_link(context, met, old)
     context.volume.reserve_metadata(RoomKind.NORMAL)
@@ -145,9 +155,7 @@ def _exchange(context: Context, old: _Place, moved: _Named, new: _Place, met: _N
     now = context.now_ns()
     _put_name(context, moved, new, back_moved, now)
     _put_name(context, met, old, back_met, now)
-    links = 0
     if old.parent != new.parent:
-        links = int(met.is_directory) - int(moved.is_directory)
         changed = inodes.changed(new.parent_inode, now, links=-links, entries=0)
         inodes.save(context.tree, new.parent, changed)
     changed = inodes.changed(old.parent_inode, now, links=links, entries=0)

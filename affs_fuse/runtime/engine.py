@@ -252,13 +252,22 @@ class Engine:
         """A commit that may help, after what has no name any more gave its room back; the failure
         itself where no commit can be waited for."""
         try:
-            while self._namespace.removals_pending and not self._volume.read_only:
-                await self._loader.run(self._namespace.remove_step)
-                await trio.lowlevel.checkpoint()
+            await self._finish_removals()
             await self._jobs.make_room(MAKE_ROOM_S)
             await self._committer.commit(force=True, patient=False)
         except AffsError as error:
             raise failure if error.code == "engine.held" else error from None
+
+    async def _finish_removals(self) -> None:
+        """As far as there is room for the steps: what waits may be a removal itself, which has no
+        more room than they; then the commit is what helps."""
+        try:
+            while self._namespace.removals_pending and not self._volume.read_only:
+                await self._loader.run(self._namespace.remove_step)
+                await trio.lowlevel.checkpoint()
+        except AffsError as error:
+            if error.code != "volume.no_space":
+                raise
 
     def _may_pass(self, error: AffsError) -> bool:
         """Whether a commit may help."""

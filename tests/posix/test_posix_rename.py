@@ -7,6 +7,7 @@ import pytest
 from posix_harness import Bench
 from test_posix_names import failing
 
+from affs_fuse.posix import inodes
 from affs_fuse.posix.namespace import RENAME_EXCHANGE, RENAME_NOREPLACE
 
 
@@ -129,3 +130,30 @@ def test_renaming_over_an_open_file(bench: Bench) -> None:
     bench.namespace.release(handle)
     assert bench.namespace.statistics().orphans == 0
     assert bench.volume.working.object_count == 2
+
+
+def test_as_many_links_as_there_can_be(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a limit of 4: whatever would add one more is EMLINK, what replaces or swaps is not."""
+    monkeypatch.setattr(inodes, "LINK_MAX", 4)
+    for path in ("/d", "/d/a", "/d/b", "/e"):
+        bench.mkdir(path)
+    file = bench.write("/f", b"x")
+    bench.write("/d/g", b"x")
+    for name in (b"f2", b"f3", b"f4"):
+        bench.namespace.link(file, 1, name)
+    for act in (
+        lambda: bench.namespace.link(file, 1, b"f5"),
+        lambda: bench.mkdir("/d/c"),
+        lambda: bench.rename("/e", "/d/c"),
+        lambda: bench.rename("/e", "/d/c", RENAME_NOREPLACE),
+        lambda: bench.rename("/e", "/d/g", RENAME_EXCHANGE),
+        lambda: bench.rename("/d/g", "/e", RENAME_EXCHANGE),
+    ):
+        with failing(errno.EMLINK):
+            act()
+    bench.rename("/e", "/d/a", RENAME_EXCHANGE)
+    bench.rename("/d/a", "/d/c")
+    bench.rename("/f4", "/d/f")
+    bench.rename("/e", "/d/b")
+    assert sorted(bench.names("/d")) == [b"b", b"c", b"f", b"g"]
+    assert [bench.find(path).inode.nlink for path in ("/", "/d", "/d/f")] == [3, 4, 4]
