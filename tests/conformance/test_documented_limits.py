@@ -91,6 +91,16 @@ def test_no_whiteout(affs_place: Path) -> None:
         renameat2("a", "b", RENAME_WHITEOUT)
 
 
+def test_no_upper_layer_of_overlayfs(affs_place: Path, folder: Path) -> None:
+    """The kernel asks for RENAME_WHITEOUT; as the lower layer the mount serves (tests/programs)."""
+    for name in ("up", "work"):
+        os.mkdir(name)
+    layers = f"lowerdir={folder},upperdir={affs_place}/up,workdir={affs_place}/work"
+    words = ["mount", "-t", "overlay", "overlay", "-o", layers, str(folder)]
+    done = subprocess.run(words, capture_output=True, check=False)
+    assert done.returncode == 32, "mounted: then this limit is gone"
+
+
 def test_times_of_pipes_and_devices_stand_still(affs_place: Path) -> None:
     os.mkfifo("f")
     with opened("f", os.O_RDWR) as descriptor:
