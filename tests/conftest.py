@@ -2,15 +2,23 @@
 
 The rooms whose tests mount a volume or start a daemon stand in `MOUNTING_ROOMS`; elsewhere such a
 test carries `@pytest.mark.mount`. `@pytest.mark.slow` leaves a test out of `tools/test --quick`.
+
+Property tests take the same examples in every run, and as long as they need; `--hypothesis-profile
+fresh` gives them others each time, for runs by hand.
 """
 
 import subprocess
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 MOUNTING_ROOMS = {"fuse", "daemon", "cli", "mount", "e2e", "conformance", "programs"}
 TESTS = Path(__file__).resolve().parent
+
+settings.register_profile("same", deadline=None, derandomize=True, database=None)
+settings.register_profile("fresh", deadline=None, print_blob=True)
+settings.load_profile("same")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

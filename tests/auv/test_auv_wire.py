@@ -2,7 +2,6 @@
 
 import math
 import struct
-import time
 import tracemalloc
 
 import msgpack
@@ -262,10 +261,7 @@ def test_the_worst_request_stays_small() -> None:
 
 
 def test_time_is_linear() -> None:
-    def seconds(count: int) -> float:
-        image = b"\xdd" + count.to_bytes(4, "big") + b"\x81\xa1a\x01" * count
-        start = time.perf_counter()
-        auv.decode(image)
-        return time.perf_counter() - start
-
-    assert seconds(280_000) < 16 * max(seconds(70_000), 0.01)
+    """A reader that looks back for each of so many maps would not end within the test's limit."""
+    count = 280_000
+    found = auv.decode(b"\xdd" + count.to_bytes(4, "big") + b"\x81\xa1a\x01" * count)
+    assert found == [{"a": 1}] * count

@@ -17,6 +17,9 @@ from typing import Any
 ROOT = Path(__file__).parents[2]
 PROGRAM = [sys.executable, "-m", "affs_ctl"]
 
+HANG_S = 60.0
+"""Nothing here takes that long, however busy the machine is."""
+
 _CURSOR_QUESTION = b"\x1b[6n"
 _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]|\x1b[=>]|\r")
 
@@ -30,7 +33,7 @@ def environment(served: Any = None, **more: str) -> dict[str, str]:
 
 def await_watcher(served: Any) -> None:
     """Until somebody watches the events of the served runtime."""
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + HANG_S
     while not served.runtime.events.statistics().subscribers:
         assert time.monotonic() < deadline
         time.sleep(0.01)
@@ -56,7 +59,7 @@ class Terminal:
     def plain(self) -> str:
         return _ESCAPES.sub("", self.text)
 
-    def expect(self, wanted: str, timeout_s: float = 10.0) -> None:
+    def expect(self, wanted: str, timeout_s: float = HANG_S) -> None:
         """Waits until it is shown, behind what was expected before."""
         deadline = time.monotonic() + timeout_s
         while (at := self.plain.find(wanted, self._seen)) < 0:
