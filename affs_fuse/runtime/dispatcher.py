@@ -29,7 +29,7 @@ from affs_fuse.runtime.idempotency import IdempotencyMemory
 from affs_fuse.runtime.observation import Observation
 from affs_fuse.runtime.parameters import PathText, absolute_path
 from affs_fuse.runtime.personalities import Personalities
-from affs_fuse.runtime.personality import Confirmation
+from affs_fuse.runtime.personality import NO_PERSONALITY, Confirmation
 from affs_fuse.runtime.policy import Policy
 from affs_fuse.runtime.ports import EnginePort, Plain
 from affs_fuse.runtime.registry import Registry
@@ -196,7 +196,7 @@ class Dispatcher:
         paths = _paths(invocation, directory)
         role = session.policy.role_for(session.identity, command.name, paths)
         Policy.demand(command.role, role, command.name, session.identity.user)
-        personality = self._personalities.in_use()
+        personality = NO_PERSONALITY if session.own else self._personalities.in_use()
         personality.demand(command)
         if command.name in personality.defaults:
             given = {**personality.defaults[command.name], **invocation.arguments}

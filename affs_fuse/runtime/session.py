@@ -40,8 +40,8 @@ class HistoryEntry:
 @dataclass(slots=True, eq=False)
 class Session:
     """id: 32 hex digits. client: the name that the client gave itself, for logs alone. directory:
-    what relative paths begin at. last_ns: of the newest request, or of the end of the
-    connection."""
+    what relative paths begin at. last_ns: of the newest request, or of the end of the connection.
+    own: of the daemon itself, so that no personality applies: those are for people."""
 
     id: str
     identity: Identity
@@ -52,6 +52,7 @@ class Session:
     last_ns: int = 0
     attached: bool = True
     requests: int = 0
+    own: bool = False
     history: deque[HistoryEntry] = field(default_factory=lambda: deque(maxlen=HISTORY_MAX))
 
     @property
@@ -93,11 +94,11 @@ class Sessions:
         self._known: dict[str, Session] = {}
         self._opened = 0
 
-    def open(self, identity: Identity, client: str) -> Session:
-        """A new session of somebody who is known."""
+    def open(self, identity: Identity, client: str, *, own: bool = False) -> Session:
+        """A new session of somebody who is known; own: of the daemon itself."""
         now_ns = self._clock.now_ns()
         session = Session(
-            self._entropy(16).hex(), identity, client, now_ns, self._policy, last_ns=now_ns
+            self._entropy(16).hex(), identity, client, now_ns, self._policy, last_ns=now_ns, own=own
         )
         self._known[session.id] = session
         self._opened += 1

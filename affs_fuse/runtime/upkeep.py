@@ -84,8 +84,8 @@ class Upkeep:
         return bool(expired(await self._engine.states(), rules, self._clock.now_ns()))
 
     async def _expire(self) -> bool:
-        """By the token of a plan: some personalities want one from everybody. Whether it went
-        well, and something went."""
+        """By the token of a plan, so that only what was due goes. Whether it went well, and
+        something went."""
         plan = await self._ask("expire --dry-run")
         if plan is None:
             return False
@@ -94,7 +94,7 @@ class Upkeep:
 
     async def _ask(self, line: str) -> Any:
         sessions = self._dispatcher.sessions
-        session = sessions.open(DAEMON, "upkeep")
+        session = sessions.open(DAEMON, "upkeep", own=True)
         try:
             running = self._dispatcher.admit(session, Request(id=next(self._ids), line=line))
             answer = await self._dispatcher.serve(running, _NoReply())

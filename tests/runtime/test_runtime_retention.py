@@ -128,6 +128,21 @@ async def test_the_daemon_lets_go_of_what_is_due(caplog: pytest.LogCaptureFixtur
     assert not [record for record in caplog.records if record.name == "affs.runtime"]
 
 
+@pytest.mark.parametrize("name", ["minimal", "school-lab"])
+async def test_no_personality_keeps_the_daemon_from_it(name: str) -> None:
+    """Both leave `expire` out, for those who ask."""
+    async with running() as runtime:
+        desk = runtime.desk()
+        for number in range(5):
+            await runtime.write("file", b"%d" % number)
+            await desk.ok("checkpoint")
+        await desk.ok("set-retention --keep-last 3")
+        await desk.ok(f"use-personality {name}")
+        runtime.pass_time(60)
+        await Upkeep(runtime.dispatcher, runtime.engine, runtime.clock).once()
+        assert len(await desk.ok("checkpoints")) == 3
+
+
 # ---- times as people write them ----
 
 
