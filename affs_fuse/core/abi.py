@@ -1,6 +1,11 @@
 """What the C compiler says of the structures that it compiled: names, offsets, sizes, values.
 
 `codec` derives its formats from this, and tests hold the documents against it.
+
+A rule of this room: what `ffi.from_buffer` makes of a memoryview is released by `with`, or is an
+argument of a call and nothing else. Kept by a frame that a traceback keeps, in a cycle, it ends the
+process: the garbage collector clears the memoryview, and releasing the buffer then follows a null
+pointer (seen with CPython 3.11.7 and cffi 2.1.1). A bytearray may be kept: it is never cleared.
 """
 
 from typing import NamedTuple

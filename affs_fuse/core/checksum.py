@@ -27,36 +27,39 @@ _BYTES = ffi.typeof("uint8_t[]")
 
 
 def _view(data: Buffer) -> "bytes | CData":
-    """What C takes for data, without a copy: bytes as they are (which is quickest)."""
+    """What C takes for data, without a copy: bytes as they are (which is quickest). For an argument
+    only, never for a name: see core/abi.py."""
     return data if type(data) is bytes else ffi.from_buffer(_BYTES, data)
+
+
+def _size(data: Buffer) -> int:
+    """In bytes."""
+    return data.nbytes if type(data) is memoryview else len(data)
 
 
 def crc32c(data: Buffer, seed: int = 0) -> int:
     """CRC32C of data. With seed = crc32c(a), crc32c(b, seed) is that of a followed by b."""
-    view = _view(data)
-    return lib.affs_crc32c(seed, view, len(view))
+    return lib.affs_crc32c(seed, _view(data), _size(data))
 
 
 def block_checksums(data: Buffer) -> bytes:
     """One little-endian CRC32C for each 4 KiB block of data; a short last block counts as one."""
-    view = _view(data)
-    size = len(view)
+    size = _size(data)
     if 0 < size <= BLOCK_SIZE:
-        return lib.affs_crc32c(0, view, size).to_bytes(CHECKSUM_SIZE, "little")
+        return lib.affs_crc32c(0, _view(data), size).to_bytes(CHECKSUM_SIZE, "little")
     sums = ffi.new(_SUMS, -(-size // BLOCK_SIZE))
-    lib.affs_crc32c_blocks(view, size, BLOCK_SIZE, sums)
+    lib.affs_crc32c_blocks(_view(data), size, BLOCK_SIZE, sums)
     return ffi.buffer(sums)[:]
 
 
 def copy_blocks(data: Buffer, target: memoryview) -> bytes:
     """Copy whole 4 KiB blocks to the beginning of target, and block_checksums() of the copy."""
-    view = _view(data)
-    size = len(view)
-    if size % BLOCK_SIZE or size > len(target):
+    size = _size(data)
+    if size % BLOCK_SIZE or size > target.nbytes:
         raise ValueError("whole blocks, and room for them")
     sums = ffi.new(_SUMS, size // BLOCK_SIZE)
-    into = ffi.from_buffer("uint8_t[]", target, require_writable=True)
-    lib.affs_crc32c_copy(into, view, size, BLOCK_SIZE, sums)
+    with ffi.from_buffer(_BYTES, target, require_writable=True) as into:
+        lib.affs_crc32c_copy(into, _view(data), size, BLOCK_SIZE, sums)
     return ffi.buffer(sums)[:]
 
 
@@ -65,12 +68,10 @@ def first_bad_block(data: Buffer, checksums: Buffer) -> int | None:
 
     Raises ValueError if there are fewer checksums than blocks.
     """
-    view = _view(data)
-    sums = _view(checksums)
-    size = len(view)
-    if len(sums) < -(-size // BLOCK_SIZE) * CHECKSUM_SIZE:
+    size = _size(data)
+    if _size(checksums) < -(-size // BLOCK_SIZE) * CHECKSUM_SIZE:
         raise ValueError("fewer checksums than blocks")
-    index = lib.affs_crc32c_first_bad(view, size, BLOCK_SIZE, sums)
+    index = lib.affs_crc32c_first_bad(_view(data), size, BLOCK_SIZE, _view(checksums))
     return None if index < 0 else index
 
 

@@ -167,9 +167,10 @@ class NodeCache:
 
     def install(self, pointer: Pointer, image: Buffer) -> None:
         """Put in the node that a device gave for this pointer. StructureError if it is not it."""
-        view = ffi.from_buffer(image)
-        what = f"node at {pointer.address:#x}"
-        check(lib.affs_cache_install(self._handle, _new_pointer(pointer), view, len(view)), what)
+        made = _new_pointer(pointer)
+        with ffi.from_buffer(image) as view:
+            outcome = lib.affs_cache_install(self._handle, made, view, len(view))
+        check(outcome, f"node at {pointer.address:#x}")
 
     def trim(self) -> None:
         """Evict clean nodes, least recently used first, down to bytes_max."""

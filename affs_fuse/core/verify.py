@@ -32,26 +32,26 @@ def _identity(value: bytes | None) -> "bytes | CData":
 
 def verify_superblock(block: Buffer) -> None:
     """One block of 4096 bytes. Unknown feature flags pass: the volume judges them."""
-    view = ffi.from_buffer(block)
-    check(lib.affs_verify_superblock(view, len(view)), "superblock")
+    with ffi.from_buffer(block) as view:
+        check(lib.affs_verify_superblock(view, len(view)), "superblock")
 
 
 def verify_owner(block: Buffer) -> None:
     """One block of 4096 bytes."""
-    view = ffi.from_buffer(block)
-    check(lib.affs_verify_owner(view, len(view)), "owner block")
+    with ffi.from_buffer(block) as view:
+        check(lib.affs_verify_owner(view, len(view)), "owner block")
 
 
 def verify_commit(block: Buffer, uuid: bytes | None = None) -> None:
     """One block of 4096 bytes; uuid: the volume's format UUID, None to accept any."""
-    view = ffi.from_buffer(block)
-    check(lib.affs_verify_commit(view, len(view), _identity(uuid)), "commit record")
+    with ffi.from_buffer(block) as view:
+        check(lib.affs_verify_commit(view, len(view), _identity(uuid)), "commit record")
 
 
 def verify_segment_header(block: Buffer, uuid: bytes | None = None) -> None:
     """One block of 4096 bytes; uuid: the volume's format UUID, None to accept any."""
-    view = ffi.from_buffer(block)
-    check(lib.affs_verify_segment_header(view, len(view), _identity(uuid)), "segment header")
+    with ffi.from_buffer(block) as view:
+        check(lib.affs_verify_segment_header(view, len(view), _identity(uuid)), "segment header")
 
 
 def verify_node(image: Buffer, uuid: bytes, salt: bytes, pointer: bytes | None = None) -> None:
@@ -59,20 +59,20 @@ def verify_node(image: Buffer, uuid: bytes, salt: bytes, pointer: bytes | None =
 
     pointer: the packed `codec.Pointer` that leads to it, None if there is none (a scan).
     """
-    view = ffi.from_buffer(image)
     expected = ffi.NULL
     if pointer is not None:
         expected = ffi.new("affs_pointer *")
         ffi.memmove(expected, pointer, ffi.sizeof("affs_pointer"))
-    check(
-        lib.affs_verify_node(view, len(view), _identity(uuid), _identity(salt), expected),
-        "tree node",
-    )
+    with ffi.from_buffer(image) as view:
+        check(
+            lib.affs_verify_node(view, len(view), _identity(uuid), _identity(salt), expected),
+            "tree node",
+        )
 
 
 def verify_item(tree: int, key: tuple[int, int, int], payload: Buffer) -> None:
     """One item of a tree. key: (object, type, offset), the order in which keys sort."""
     object_number, item_type, offset = key
     c_key = ffi.new("affs_key *", {"object": object_number, "type": item_type, "offset": offset})
-    view = ffi.from_buffer(payload)
-    check(lib.affs_verify_item(tree, c_key, view, len(view)), "tree item")
+    with ffi.from_buffer(payload) as view:
+        check(lib.affs_verify_item(tree, c_key, view, len(view)), "tree item")

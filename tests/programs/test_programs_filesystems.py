@@ -87,7 +87,8 @@ def test_fio_verifies(root: Path, engine: str, pattern: str) -> None:
         "fio", "--name=v", f"--filename={root}/v", f"--ioengine={engine}", f"--rw={pattern}",
         "--size=12M", "--bsrange=4k-64k", "--bs_unaligned=0", "--verify=crc32c",
         "--verify_fatal=1", "--do_verify=1", "--verify_backlog=200", "--randseed=1",
-        "--fallocate=none", "--end_fsync=1", "--thread", "--iodepth=8", *words,
+        "--fallocate=none", "--end_fsync=1", "--thread", "--iodepth=8",
+        "--verify_state_save=0", *words,
     )  # fmt: skip
 
 
@@ -95,7 +96,7 @@ def test_fio_written_before_and_verified_after_remounting(mounted: Mounted) -> N
     words = (
         "fio", "--name=v", f"--filename={mounted.directory}/v", "--ioengine=psync",
         "--rw=randwrite", "--size=16M", "--bs=4k", "--verify=crc32c", "--verify_fatal=1",
-        "--randseed=7", "--fallocate=none", "--thread",
+        "--randseed=7", "--fallocate=none", "--thread", "--verify_state_save=0",
     )  # fmt: skip
     run(*words, "--do_verify=0", "--end_fsync=1")
     mounted.remount()

@@ -228,6 +228,19 @@ def one_room_calls_c(source: Source) -> Iterator[Finding]:
             )
 
 
+def views_are_released(source: Source) -> Iterator[Finding]:
+    """core/abi.py says why."""
+    for node in source.nodes:
+        if not isinstance(node, ast.Assign) or not isinstance(node.value, ast.Call):
+            continue
+        if dotted(node.value.func).endswith(".from_buffer") and isinstance(
+            node.targets[0], ast.Name
+        ):
+            yield source.finding(
+                node.lineno, "a name for from_buffer(); use it in a with statement"
+            )
+
+
 def packages_by_name(source: Source) -> Iterator[Finding]:
     for line, module in imported_modules(source):
         if module.split(".")[0] in ROOTS_THAT_ARE_NO_PACKAGES:
@@ -421,7 +434,7 @@ TEXT_RULES: list[Rule] = [lines_fit, file_fits]
 PYTHON_RULES: list[Rule] = [
     has_docstring, functions_fit, no_print, imports_on_top, no_global, no_silent_except,
     environment_in_one_place, clock_in_one_place, nothing_runs_data, one_room_calls_c,
-    packages_by_name,
+    views_are_released, packages_by_name,
 ]
 C_RULES: list[Rule] = [opens_with_comment, c_functions_fit]
 

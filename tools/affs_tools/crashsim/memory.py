@@ -74,8 +74,10 @@ class _Core:
                 number == shortage.index or (shortage.sticky and number > shortage.index)
             )
             if hit and shortage is not None and shortage.way == "before":
+                del arguments  # which a traceback would keep: see core/abi.py
                 self._fail(name)
             result = found(*arguments)
+            del arguments
             if hit:
                 self._fail(name)
             return result
