@@ -23,19 +23,21 @@ def folder() -> Iterator[Path]:
         yield Path(name)
 
 
+@pytest.mark.slow
 @pytest.mark.mount
 @pytest.mark.parametrize("seed", [11, 12])
 def test_one_file_on_a_volume(folder: Path, seed: int) -> None:
     settings = Settings("file", seed, options=OPTIONS)
-    outcome = campaign(settings, folder, None, seconds=5)
+    outcome = campaign(settings, folder, None, seconds=15)
     assert not outcome.difference, outcome.difference
     assert outcome.steps
 
 
+@pytest.mark.slow
 @pytest.mark.mount
 def test_a_tree_on_a_volume(folder: Path) -> None:
     settings = Settings("tree", 13, options=OPTIONS)
-    outcome = campaign(settings, folder, None, seconds=6)
+    outcome = campaign(settings, folder, None, seconds=30)
     assert not outcome.difference, outcome.difference
     assert outcome.steps
 

@@ -105,6 +105,8 @@ def main(arguments: list[str] | None = None) -> int:
     for name in options.section:
         if name not in SECTIONS:
             parser.error(f"no section {name!r}; there are {', '.join(SECTIONS)}")
+    if options.update and options.section:
+        parser.error("--update takes all sections: the page would lose the others")
     about = machine(os.getloadavg()[0])
     figures: list[Figure] = []
     with (
