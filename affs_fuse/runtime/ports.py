@@ -185,9 +185,9 @@ class EnginePort(Protocol):
         """Done: state (its dict as it was), freed_bytes (now or soon; None while not known),
         waits_for (list of ids of states that keep its blocks), reclaim_ns (until when it can be
         restored, None: not at all). Dry run, nothing changed: state, descendants (list of ids),
-        frees_bytes, beside (id, or `working`: what to compare it with, to see what it alone has),
-        basis. conflict: state.pinned, state.published; plan.stale, if expect is no
-        longer the basis."""
+        frees_bytes, readers (how many views, queries and holds keep its blocks until they end),
+        beside (id, or `working`: what to compare it with, to see what it alone has), basis.
+        conflict: state.pinned, state.published; plan.stale, if expect is no longer the basis."""
 
     async def restore_state(self, state: str) -> Plain:
         """Brings back a deleted state that is still whole, by its id or label. The state dict.

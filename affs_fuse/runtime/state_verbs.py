@@ -257,8 +257,12 @@ class StateVerbs:
             working = volume.working.ancestor == chosen.number
             basis: Basis = [chosen.hex_id, chosen.label, list(children), working]
             if dry_run:
+                readers = volume.held(chosen.number)
                 frees = await self._ledger.frees_bytes(chosen)
-                plan = {"state": before, "descendants": children, "frees_bytes": frees}
+                plan = {
+                    "state": before, "descendants": children, "frees_bytes": frees,
+                    "readers": readers,
+                }
                 return {**plan, "beside": self._beside(chosen), "basis": basis}
             volume.check_writable()
             demand(expect, basis, "delete")

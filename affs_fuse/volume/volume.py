@@ -542,8 +542,9 @@ class Volume:
         else:
             del self._holds[number]
 
-    def held(self, number: int) -> bool:
-        return number in self._holds
+    def held(self, number: int) -> int:
+        """How many hold it."""
+        return self._holds.get(number, 0)
 
     def new_state_id(self) -> bytes:
         """128 bits: 48 of milliseconds, then random ones, so that ids order by time."""

@@ -284,7 +284,7 @@ class FakeEngine:
         basis: Basis = [found["id"], found["label"], list(children)]
         if dry_run:
             shown = {"state": found, "descendants": children, "frees_bytes": found["bytes"]}
-            return {**shown, "beside": "working", "basis": basis}
+            return {**shown, "readers": 0, "beside": "working", "basis": basis}
         demand(expect, basis, "delete")
         self._delete(found, grace_s)
         reclaim_ns = EPOCH_NS + grace_s * 10**9 if grace_s else None

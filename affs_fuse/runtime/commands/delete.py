@@ -61,8 +61,9 @@ DELETE = Command(
         "disappears at once but frees nothing until one of them is left; the answer names for "
         "which it waits. The published state and pinned ones cannot be deleted. For a grace period "
         "(`retention`) `undo` and `restore` bring it back; its room is then freed as soon as a "
-        "writer needs it, and at once with `--now`. The plan shows the state as it differs from "
-        "the next newer one."
+        "writer needs it, and at once with `--now`. Views, queries and holds that read it keep its "
+        "blocks until they end. The plan counts them, and shows the state as it differs from the "
+        "next newer one."
     ),
     options=Options,
     run=_run,
@@ -82,6 +83,7 @@ DELETE = Command(
             Field("state.message", "Message"),
             Field("state.bytes", "Used then", FieldKind.SIZE),
             Field("frees_bytes", "Would free", FieldKind.SIZE),
+            Field("readers", "Held by readers", FieldKind.COUNT),
             Field("descendants", "Descendants", FieldKind.LIST),
             *CHANGES_FIELDS,
             *UNDO_FIELDS,
