@@ -37,11 +37,14 @@ class Registry:
         command = self._commands.get(name.lower())
         if command is None:
             candidates = closest(name, self._commands)
+            quoted = len(name.split()) > 1
             raise AffsError(
                 "command.unknown",
                 Category.INVALID,
                 f"no command {name!r}",
-                hint=did_you_mean(candidates) or "`help` lists the commands",
+                hint=did_you_mean(candidates)
+                or ("quote the parts, or give the line to affsctl -c" if quoted else "")
+                or "`help` lists the commands",
                 details={"candidates": candidates},
             )
         return command

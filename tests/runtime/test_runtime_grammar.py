@@ -140,6 +140,7 @@ def test_errors_point_at_the_place(line: str, code: str, place: str) -> None:
 
 def test_slips_of_the_finger_get_a_suggestion() -> None:
     assert "did you mean rollback?" in error_of(REGISTRY, "rolback").hint
+    assert "affsctl -c" in error_of(REGISTRY, "'frobnicate the lot'").hint
     assert "did you mean --dry-run?" in error_of(REGISTRY, "rollback --dryrun").hint
     assert "usage: status" in error_of(REGISTRY, "status --everything").hint
     assert "`help`" in error_of(REGISTRY, "xyzzy").hint
