@@ -157,13 +157,17 @@ def test_a_running_program_is_not_cut(place: Path) -> None:
     try:
         for action in (
             lambda: os.truncate("p", 0),
-            lambda: os.open("p", os.O_RDONLY | os.O_TRUNC),
             lambda: os.open("p", os.O_RDWR),
+            lambda: os.open("p", os.O_RDWR | os.O_TRUNC),
         ):
             with fails(errno.ETXTBSY):
                 action()
         os.chmod("p", 0o700)
         os.rename("p", "q")
+        # Last: on a FUSE filesystem the error comes when the file is cut already (docs/limits.md),
+        # and a program that loses its pages may die.
+        with fails(errno.ETXTBSY):
+            os.open("q", os.O_RDONLY | os.O_TRUNC)
         os.unlink("q")
     finally:
         os.kill(pid, 9)

@@ -187,3 +187,16 @@ def test_setgid_alone_goes_by_who_opened(affs_place: Path) -> None:
 def test_truncating_to_the_same_size(affs_place: Path) -> None:
     write_file("a", b"abc")
     assert moved(lambda: os.truncate("a", 3), "a") == ["c"]
+
+
+def test_a_running_program_opened_to_be_cut(affs_place: Path) -> None:
+    write_file("p", Path("/bin/sleep").read_bytes())
+    os.chmod("p", 0o755)
+    pid = os.posix_spawn("./p", ["p", "60"], {})
+    try:
+        with fails(errno.ETXTBSY):
+            os.open("p", os.O_RDONLY | os.O_TRUNC)
+        assert os.stat("p").st_size == 0
+    finally:
+        os.kill(pid, 9)
+        os.waitpid(pid, 0)

@@ -32,6 +32,9 @@ def main(root: str, seed: int, number: int) -> None:
     chance = random.Random(seed)
     poll = select.poll()
     poll.register(0, select.POLLIN)
+    # By path one would find the directory below the mount once that is taken away.
+    os.chdir(root)
+    root = "."
     files = read_files(Path(root))
     tell("ready", number)
     while True:
