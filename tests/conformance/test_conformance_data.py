@@ -278,26 +278,31 @@ def test_direct(place: Path) -> None:
 
 
 def test_readers_and_writers_at_once(place: Path) -> None:
-    """write(2) of a block is not seen half done by read(2) in the same process or another."""
+    """read(2) beside write(2) gives bytes of writes that were under way while it read, or of the
+    last one before: nothing older, nothing foreign. One read may show two of them, as it does on
+    ext4 and tmpfs: the kernel copies from its cache without waiting for a writer (docs/limits.md).
+    """
     write_file("a", b"\0" * 65536)
-    stop = threading.Event()
-    torn: list[bytes] = []
+    done, begun = [0], [0]
+    wrong: list[tuple[int, set[int], int]] = []
 
     def read() -> None:
         with opened("a") as descriptor:
-            while not stop.is_set():
-                data = os.pread(descriptor, 4096, 8192)
-                if len(set(data)) != 1:
-                    torn.append(data[:16])
+            while done[0] < 250:
+                oldest = done[0]
+                seen = set(os.pread(descriptor, 4096, 8192))
+                if not seen <= set(range(oldest, begun[0] + 1)):
+                    wrong.append((oldest, seen, begun[0]))
 
     reader = threading.Thread(target=read)
     reader.start()
     with opened("a", os.O_WRONLY) as descriptor:
-        for count in range(400):
-            os.pwrite(descriptor, bytes([count & 255]) * 65536, 0)
-    stop.set()
+        for count in range(1, 251):
+            begun[0] = count
+            os.pwrite(descriptor, bytes([count]) * 65536, 0)
+            done[0] = count
     reader.join()
-    assert torn == []
+    assert wrong == []
 
 
 def test_reading_moves_no_size(place: Path) -> None:
