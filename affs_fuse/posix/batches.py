@@ -41,8 +41,8 @@ from affs_fuse.volume.missing import DataMissing, NodeMissing
 from affs_fuse.volume.reserve import RoomKind
 
 __all__ = [
-    "Changed", "Create", "Move", "Remove", "Replace", "Seen", "Step", "StepError", "apply", "check",
-    "look", "resolve",
+    "Changed", "Create", "Declare", "Move", "Path", "Remove", "Replace", "Seen", "Step",
+    "StepError", "apply", "check", "look", "look_at_directory", "resolve",
 ]  # fmt: skip
 
 Path = tuple[bytes, ...]
@@ -90,7 +90,16 @@ class Move(NamedTuple):
     seen: Seen
 
 
-Step = Create | Replace | Remove | Move
+class Declare(NamedTuple):
+    """Another declaration of a directory. data: as declarations.packed, b"" for none. seen: the
+    directory; what lies in it directly, by name, is as it was then."""
+
+    path: Path
+    data: bytes
+    seen: Seen
+
+
+Step = Create | Replace | Remove | Move | Declare
 
 
 class Changed(NamedTuple):
@@ -141,6 +150,14 @@ def look(context: Context, path: Path, credentials: Credentials) -> tuple[Seen, 
         raise posix_error(errno.EISDIR if stat.S_ISDIR(inode.mode) else errno.ENXIO)
     _demand(context, number, inode, credentials, READ)
     return Seen(number, inode), context.data.read(number, inode, 0, inode.size)
+
+
+def look_at_directory(context: Context, path: Path, credentials: Credentials) -> Seen:
+    """A directory that may be listed; path: may be empty. Errors: as `resolve`."""
+    number = _directory(context, path, credentials, {})
+    inode = inodes.load_directory(context.tree, number)
+    _demand(context, number, inode, credentials, READ)
+    return Seen(number, inode)
 
 
 def check(context: Context, step: Step, credentials: Credentials) -> None:
@@ -228,6 +245,8 @@ def _demand(
 def _plan(
     context: Context, step: Step, credentials: Credentials, known: dict[Path, int]
 ) -> _Planned:
+    if isinstance(step, Declare):
+        return _plan_declaring(context, step, credentials, known)
     parent = _directory(context, step.path[:-1], credentials, known)
     if isinstance(step, Create):
         _plan_name(context, parent, step.path[-1], credentials)
@@ -250,6 +269,20 @@ def _plan(
     back, _ = directory.locate_link(context.tree, context.hash_key, number, target, name)
     making.check_free(back)
     return _Planned(step, parent, target=target)
+
+
+def _plan_declaring(
+    context: Context, step: Declare, credentials: Credentials, known: dict[Path, int]
+) -> _Planned:
+    """Errors: EACCES, EPERM (a directory of others), ESTALE ..."""
+    number = _directory(context, step.path, credentials, known)
+    inode = inodes.load_directory(context.tree, number)
+    if not step.seen.still(number, inode):
+        raise posix_error(errno.ESTALE)
+    if not credentials.privileged and credentials.uid != inode.uid:
+        raise posix_error(errno.EPERM)
+    context.collections.plan(number, step.data)
+    return _Planned(step, inode.parent)
 
 
 def _still(context: Context, parent: int, step: Replace | Remove | Move) -> tuple[int, Inode]:
@@ -292,6 +325,8 @@ def _plan_leaving(
 
 def _apply(context: Context, planned: _Planned, credentials: Credentials) -> Changed:
     step, parent = planned.step, planned.parent
+    if isinstance(step, Declare):
+        return _declare(context, step)
     name = step.path[-1]
     entries = ((parent, name),)
     if isinstance(step, Create):
@@ -330,3 +365,11 @@ def _replace(context: Context, planned: _Planned, step: Replace, credentials: Cr
     )
     inodes.save(context.tree, number, inode)
     return inode
+
+
+def _declare(context: Context, step: Declare) -> Changed:
+    number = step.seen.number
+    context.collections.put(number, step.data)
+    inode = inodes.changed(inodes.load(context.tree, number), context.now_ns())
+    inodes.save(context.tree, number, inode)
+    return Changed(number, inode)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from affs_fuse.posix.declarations import Collections
 from affs_fuse.posix.file_data import FileData
 from affs_fuse.posix.handles import Handles
 from affs_fuse.posix.orphans import Orphans
@@ -12,13 +13,15 @@ __all__ = ["Context"]
 
 
 class Context:
-    """A state, its tree, its files' data and its orphans; after a rollback there is a new one.
+    """A state, its tree, its files' data, orphans and collections; after a rollback there is a new
+    one.
 
     handles are the mount's and go on to the next context. referenced(number): does the kernel
     still know this object? (Handles are counted apart.)
     """
 
     __slots__ = (
+        "collections",
         "data",
         "entropy",
         "handles",
@@ -48,6 +51,7 @@ class Context:
         self.tree = state.tree
         self.data = FileData(volume, state)
         self.orphans = Orphans(volume, state, self.data)
+        self.collections = Collections(state.tree)
 
     def in_use(self, number: int) -> bool:
         """Must an object without a name stay for now?"""

@@ -5,6 +5,7 @@ from contextlib import AbstractContextManager
 
 from affs_fuse.posix import batches
 from affs_fuse.posix.context import Context
+from affs_fuse.posix.declarations import Collections
 from affs_fuse.posix.permissions import Credentials
 from affs_fuse.posix.state_reader import StateReader
 
@@ -21,6 +22,15 @@ class FilesByPath:
     def look_at(self, path: batches.Path, credentials: Credentials) -> tuple[batches.Seen, bytes]:
         """A file, and its content. Errors: as batches.look."""
         return batches.look(self._context(), path, credentials)
+
+    def look_at_directory(self, path: batches.Path, credentials: Credentials) -> batches.Seen:
+        """A directory; path: () is the root. Errors: as batches.look_at_directory."""
+        return batches.look_at_directory(self._context(), path, credentials)
+
+    @property
+    def collections(self) -> Collections:
+        """Of the state that the mount shows now: not to be kept over a rollback."""
+        return self._context().collections
 
     def path_of(self, object_id: bytes, credentials: Credentials) -> batches.Path | None:
         """A path of the object with this id, if there is one that may be seen. Errors:

@@ -110,6 +110,7 @@ def rmdir(context: Context, parent: int, name: bytes) -> int:
         raise posix_error(errno.ENOTEMPTY)
     back = find_link(context, number, parent, name)
     tree.touch(OBJECT_ORPHANS, ITEM_ORPHAN, number)
+    context.collections.plan_gone(number)
     context.volume.reserve_metadata(RoomKind.REMOVE)
 
     now = context.now_ns()
@@ -129,7 +130,8 @@ def find_link(context: Context, number: int, parent: int, name: bytes) -> int:
 def drop_name(context: Context, number: int, inode: Inode, back: int, now_ns: int) -> int:
     """An object loses a name whose entry is gone; its number if it has none left, else 0.
 
-    The places of the parent link and of the ORPHAN item were looked up before.
+    The places of the parent link and of the ORPHAN item were looked up before, and of a directory
+    what `Collections.gone` needs.
     """
     if back != directory.FULL:
         context.tree.delete(number, ITEM_PARENT, back)
@@ -139,4 +141,6 @@ def drop_name(context: Context, number: int, inode: Inode, back: int, now_ns: in
     if inode.nlink:
         return 0
     context.orphans.add(number)
+    if stat.S_ISDIR(inode.mode):
+        context.collections.gone(number)
     return number

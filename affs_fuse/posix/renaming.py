@@ -125,6 +125,8 @@ def _move(context: Context, old: _Place, moved: _Named, new: _Place, met: _Named
     context.tree.touch(new.parent, ITEM_DENTRY, new.offset)
     if met is not None:
         context.tree.touch(OBJECT_ORPHANS, ITEM_ORPHAN, met.number)
+        if met.is_directory:
+            context.collections.plan_gone(met.number)
     context.volume.reserve_metadata(RoomKind.NORMAL)
 
     now = context.now_ns()

@@ -18,7 +18,7 @@ from affs_fuse.core.constants import (
     OBJECT_ROOT,
 )
 from affs_fuse.core.tree import Tree
-from affs_fuse.posix import directory, inodes, names, xattrs
+from affs_fuse.posix import declarations, directory, inodes, names, xattrs
 from affs_fuse.posix.access import allows
 from affs_fuse.posix.errors import posix_error
 from affs_fuse.posix.file_data import FileData
@@ -135,6 +135,16 @@ class StateReader:
             if open_way and above is not None and self.may(parent, above, EXECUTE):
                 return (*path.split(b"/"), name) if path else (name,)
         return None
+
+    # ---- collections ----
+
+    def collections(self) -> list[int]:
+        """The directories with a declaration, by number, seen or not."""
+        return declarations.listed(self.tree)
+
+    def declaration(self, number: int) -> declarations.Declaration | None:
+        """Of a directory, None if it has none. Errors: collection.damaged."""
+        return declarations.read(self.tree, number)
 
     # ---- names ----
 

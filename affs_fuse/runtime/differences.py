@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 from affs_fuse.core.codec import Inode, Name
 from affs_fuse.core.constants import (
+    ITEM_COLLECTION,
     ITEM_DENTRY,
     ITEM_EXTENT,
     ITEM_INLINE,
@@ -24,6 +25,7 @@ from affs_fuse.core.constants import (
     ITEM_PARENT,
     ITEM_SYMLINK,
     ITEM_XATTR,
+    OBJECT_COLLECTIONS,
     OBJECT_ROOT,
 )
 from affs_fuse.core.tree import Diff, DiffEvent, Tree
@@ -74,6 +76,7 @@ class ObjectChange:
     inode_differs: bool = False
     data: bool = False
     xattr: bool = False
+    declaration: bool = False
     gone: list[Place] = field(default_factory=list)
     come: list[Place] = field(default_factory=list)
     entries: dict[bytes, tuple[int, int]] = field(default_factory=dict)
@@ -109,7 +112,8 @@ class ObjectChange:
 
     @property
     def what(self) -> list[str]:
-        """Which of "data", "meta", "xattr" changed in an object that both states have."""
+        """Which of "data", "meta", "xattr", "collection" (a directory's declaration) changed in an
+        object that both states have."""
         a, b = self.inode_a, self.inode_b
         parts = []
         directory = False
@@ -126,6 +130,8 @@ class ObjectChange:
             parts.append("meta")
         if self.xattr:
             parts.append("xattr")
+        if self.declaration:
+            parts.append("collection")
         return parts
 
     @property
@@ -146,6 +152,8 @@ class ObjectChange:
             self._add_entries(a, b)
         elif kind == ITEM_XATTR:
             self.xattr = True
+        elif kind == ITEM_COLLECTION:
+            self.declaration = self.number != OBJECT_COLLECTIONS  # the list is nobody's
         elif kind in _DATA_TYPES:
             self.data = True
 

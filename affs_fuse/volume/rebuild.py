@@ -20,7 +20,6 @@ from affs_fuse.core.constants import (
     ITEM_XATTR,
     OBJECT_BITS,
     OBJECT_FIRST,
-    OBJECT_ORPHANS,
     STATE_DOOMED,
     STATE_HIDDEN,
     TREE_NAMESPACE,
@@ -207,7 +206,7 @@ class Rebuild:
         made = 0
         missing = set(state.names.things)
         for number, group in groupby(self._items(state.assembly), key=lambda item: item[0][0]):
-            if number == OBJECT_ORPHANS or number not in missing:
+            if number not in missing:
                 continue
             missing.discard(number)
             yield self._spec(number, list(group), state)

@@ -27,6 +27,7 @@ from affs_fuse.core.constants import (
     ITEM_INODE,
     ITEM_PARENT,
     ITEM_SYMLINK,
+    OBJECT_COLLECTIONS,
     OBJECT_ORPHANS,
     OBJECT_ROOT,
 )
@@ -128,6 +129,8 @@ class _Judge:
         if number == OBJECT_ORPHANS:
             self._orphans.add(offset)
             return
+        if number == OBJECT_COLLECTIONS:
+            return  # made anew from the declarations
         thing = self.things.get(number)
         if thing is None:
             thing = self.things[number] = Thing()

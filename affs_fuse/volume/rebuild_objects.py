@@ -14,6 +14,7 @@ from affs_fuse.core.codec import Extent, Inode, Xattr, unpack_xattr
 from affs_fuse.core.constants import (
     BLOCK_SHIFT,
     BLOCK_SIZE,
+    ITEM_COLLECTION,
     ITEM_EXTENT,
     ITEM_INLINE,
     ITEM_INODE,
@@ -23,6 +24,7 @@ from affs_fuse.core.constants import (
 )
 from affs_fuse.volume.rebuild_names import KIND_DIRECTORY, KIND_REGULAR, Names, Place
 from affs_fuse.volume.verify_nodes import Item
+from affs_fuse.volume.verify_object import declaration_of
 
 __all__ = ["Piece", "Spec", "make_spec"]
 
@@ -40,7 +42,8 @@ class Piece:
 
 @dataclass(slots=True)
 class Spec:
-    """The inode's blocks are filled in when data is placed. children: name, number, file type."""
+    """The inode's blocks are filled in when data is placed. children: name, number, file type.
+    declaration: of a collection, b"" for none. declaration_lost: there was one, not whole."""
 
     number: int
     inode: Inode
@@ -50,6 +53,8 @@ class Spec:
     inline: bytes = b""
     xattrs: list[tuple[bytes, Xattr, bytes]] = field(default_factory=list)
     pieces: list[Piece] = field(default_factory=list)
+    declaration: bytes = b""
+    declaration_lost: bool = False
     blocks_told: int = 0
     """What the inode said that there is; more than the pieces have is lost."""
 
@@ -61,6 +66,7 @@ class Spec:
             self.children,
             self.target,
             self.inline,
+            self.declaration,
             [(name, body) for name, _, body in self.xattrs],
             [(piece.offset, piece.extent, piece.sums) for piece in self.pieces],
         )
@@ -77,6 +83,7 @@ def make_spec(number: int, items: Iterable[Item], names: Names, object_id: bytes
             (name, child, names.things[child].kind)
             for name, child in names.children.get(number, {}).items()
         )
+    parts: list[tuple[int, bytes]] = []
     for (_, kind, offset), payload in items:
         if kind == ITEM_INODE:
             inode = Inode.unpack(payload)
@@ -88,10 +95,15 @@ def make_spec(number: int, items: Iterable[Item], names: Names, object_id: bytes
             spec.target = payload
         elif kind == ITEM_INLINE:
             spec.inline = payload
+        elif kind == ITEM_COLLECTION and thing.kind == KIND_DIRECTORY:
+            parts.append((offset, payload))
         elif kind == ITEM_EXTENT:
             spec.pieces.append(
                 Piece(offset, Extent.unpack(payload), payload[Extent.SIZE :])
             )
+    if parts:
+        spec.declaration = declaration_of(parts) or b""
+        spec.declaration_lost = not spec.declaration
     spec.blocks_told = inode.blocks if inode is not None else 0
     _settle(spec, inode, thing.kind, thing.data_end)
     return spec

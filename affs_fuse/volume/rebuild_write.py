@@ -24,9 +24,11 @@ from affs_fuse.core.codec import (
 from affs_fuse.core.constants import (
     BLOCK_SHIFT,
     BLOCK_SIZE,
+    COLLECTION_PART_SIZE,
     INTENT_APPEND,
     INTENT_MEDIUM,
     INTENT_SMALL,
+    ITEM_COLLECTION,
     ITEM_DENTRY,
     ITEM_EXTENT,
     ITEM_INLINE,
@@ -34,6 +36,7 @@ from affs_fuse.core.constants import (
     ITEM_PARENT,
     ITEM_SYMLINK,
     ITEM_XATTR,
+    OBJECT_COLLECTIONS,
     OBJECT_ROOT,
     XATTR_EXTENT,
     XATTR_INLINE,
@@ -178,6 +181,11 @@ class ObjectWriter:
             items[ITEM_SYMLINK, 0] = spec.target
         if spec.inline:
             items[ITEM_INLINE, 0] = spec.inline
+        if spec.declaration_lost:
+            report.lose("collection", path(), spec.number, detail="parts of it are missing")
+        for index in range(0, len(spec.declaration), COLLECTION_PART_SIZE):
+            part = spec.declaration[index : index + COLLECTION_PART_SIZE]
+            items[ITEM_COLLECTION, index // COLLECTION_PART_SIZE] = part
         self._put_xattrs(spec, items, reusable, path, report)
         blocks = sum(
             self._put_piece(spec, piece, items, reusable, path, report)
@@ -213,6 +221,15 @@ class ObjectWriter:
         for (kind, offset), payload in sorted(items.items()):
             if before.get((kind, offset)) != payload:
                 self._volume.run(self._tree.put, number, kind, offset, payload)
+        self._list(number, (ITEM_COLLECTION, 0) in before, (ITEM_COLLECTION, 0) in items)
+
+    def _list(self, number: int, was: bool, will: bool) -> None:
+        """Keep the list of collections."""
+        key = OBJECT_COLLECTIONS, ITEM_COLLECTION, number
+        if will and not was:
+            self._volume.run(self._tree.put, *key, b"")
+        elif was and not will:
+            self._volume.run(self._tree.delete, *key)
 
     def _relieve(self) -> None:
         """Bound what is in memory: write data out, commit when too much is dirty."""

@@ -16,8 +16,10 @@ from affs_fuse.core import bitmap
 from affs_fuse.core.constants import (
     INTENT_SYSTEM,
     ITEM_BITMAP,
+    ITEM_COLLECTION,
     ITEM_INODE,
     ITEM_ORPHAN,
+    OBJECT_COLLECTIONS,
     OBJECT_ORPHANS,
 )
 from affs_fuse.device.device import Device, device_error
@@ -187,6 +189,12 @@ def _change(volume: Volume, plan: Plan) -> None:
         volume.run(tree.put, OBJECT_ORPHANS, ITEM_ORPHAN, number, b"")
     for number in plan.orphans_dropped:
         volume.run(tree.delete, OBJECT_ORPHANS, ITEM_ORPHAN, number)
+    for number, there in plan.listed.items():
+        key = OBJECT_COLLECTIONS, ITEM_COLLECTION, number
+        if there:
+            volume.run(tree.put, *key, b"")
+        else:
+            volume.run(tree.delete, *key)
     if plan.object_count is not None:
         volume.working.object_count = plan.object_count
     for number, count in plan.state_counts.items():

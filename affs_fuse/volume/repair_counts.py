@@ -1,5 +1,5 @@
-"""Planning the repair of counts: links, entries and blocks in inodes, the list of orphans, and how
-many objects a state has.
+"""Planning the repair of counts: links, entries and blocks in inodes, the lists of orphans and of
+collections, and how many objects a state has.
 
 A count is repaired where everything that it counts is whole and agrees: names with their parent
 links, an object's items with each other. It is done in the working state alone: the trees of kept
@@ -12,19 +12,21 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from affs_fuse.core.codec import Inode, Superblock
-from affs_fuse.core.constants import OBJECT_ORPHANS
+from affs_fuse.core.constants import OBJECT_COLLECTIONS, OBJECT_ORPHANS
 from affs_fuse.device.device import Device
 from affs_fuse.volume.layout import Geometry
 from affs_fuse.volume.repair_plan import Plan
 from affs_fuse.volume.verify import CommitCheck
 from affs_fuse.volume.verify_namespace import NamespaceCheck, StateToCheck
 from affs_fuse.volume.verify_nodes import NodeReader
-from affs_fuse.volume.verify_object import ObjectCheck
+from affs_fuse.volume.verify_object import ObjectCheck, declaration_of
 from affs_fuse.volume.verify_report import Report
 
 __all__ = ["plan_counts"]
 
 COUNTS = {"verify.links", "verify.entries", "verify.blocks", "verify.orphan"}
+
+LISTED = "verify.collection"
 
 NAMES = {
     "verify.entry_link", "verify.name_twice", "verify.name_hash", "verify.no_inode",
@@ -47,7 +49,7 @@ def plan_counts(
 ) -> None:
     """Look at the working state by itself: what it shares with kept states was reported there."""
     _plan_state_counts(check, plan)
-    interesting = COUNTS | {"verify.object_count"}
+    interesting = COUNTS | {"verify.object_count", LISTED}
     if not any(found.code in interesting for found in report.findings):
         return
     quiet = Report(report.progress)
@@ -99,28 +101,55 @@ class _Working:
 
     def look(self) -> None:
         root = self.state.root
-        first, end = (OBJECT_ORPHANS, 0, 0), (OBJECT_ORPHANS + 1, 0, 0)
-        orphans = {key[2] for key, _ in self.nodes.range(root, first, end)}
-        missing = set(orphans)
+        orphans, listed = self._members(OBJECT_ORPHANS), self._members(OBJECT_COLLECTIONS)
+        missing, unlisted = set(orphans), set(listed)
         items = self.nodes.items(root, self.state.name)
         for number, group in groupby(items, key=lambda item: item[0][0]):
             missing.discard(number)
+            unlisted.discard(number)
             complaints: set[str] = set()
 
             def complain(code: str, _: str, found: set[str] = complaints) -> None:
                 found.add(code)
 
-            check = ObjectCheck(number, self.hash_key, number in orphans, complain)
+            check = ObjectCheck(
+                number, self.hash_key, number in orphans, complain, number in listed
+            )
             for item in group:
                 check.take(item)
             check.finish()
+            if LISTED in complaints:
+                self._plan_listing(check)
             if complaints:
-                self._plan_object(check, complaints)
+                self._plan_object(check, complaints - {LISTED})
         for number in sorted(missing):
             self.plan.orphans_dropped.append(number)
             what = f"object {number} leaves the list of orphans"
             why = "no item of it is there, and its number is never used again"
             self.plan.add("verify.orphan", what, f"object {number}", why, 0)
+        for number in sorted(unlisted):
+            self._unlist(number, "no item of it is there, and its number is never used again")
+
+    def _members(self, held: int) -> set[int]:
+        found = self.nodes.range(self.state.root, (held, 0, 0), (held + 1, 0, 0))
+        return {key[2] for key, _ in found}
+
+    def _plan_listing(self, check: ObjectCheck) -> None:
+        """The list of collections follows the declarations; one that cannot be read stays."""
+        if check.inode is None:
+            return
+        if check.listed and not check.parts:
+            self._unlist(check.number, "it has no declaration")
+        whole = bool(check.parts) and declaration_of(check.parts) is not None
+        if whole and not check.listed and check.inode.nlink and stat.S_ISDIR(check.inode.mode):
+            self.plan.listed[check.number] = True
+            what = f"object {check.number} is put into the list of collections"
+            self.plan.add(LISTED, what, f"object {check.number}", "its declaration is whole", 0)
+
+    def _unlist(self, number: int, why: str) -> None:
+        self.plan.listed[number] = False
+        what = f"object {number} leaves the list of collections"
+        self.plan.add(LISTED, what, f"object {number}", why, 0)
 
     def _plan_object(self, check: ObjectCheck, complaints: set[str]) -> None:
         inode = check.inode

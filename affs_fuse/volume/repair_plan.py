@@ -48,9 +48,10 @@ class Plan:
     """blocks: written in place, in this order. owner: both owner blocks are written anew.
 
     The rest is changed by one commit. bits: the right bitmaps, by segment (of system segments: that
-    they have none). chunks: keys of bitmap items to take away first. inodes, orphans_added,
-    orphans_dropped, object_count: of the working state. state_counts: by number of the kept state.
-    record: a figure of the commit record alone is wrong. refusal: why no commit may be made, or "".
+    they have none). chunks: keys of bitmap items to take away first. Of the working state: inodes,
+    orphans_added, orphans_dropped, listed (whether a number is in the list of collections),
+    object_count. state_counts: by number of the kept state. record: a figure of the commit record
+    alone is wrong. refusal: why no commit may be made, or "".
     """
 
     repairs: list[Repair] = field(default_factory=list)
@@ -61,6 +62,7 @@ class Plan:
     inodes: dict[int, Inode] = field(default_factory=dict)
     orphans_added: list[int] = field(default_factory=list)
     orphans_dropped: list[int] = field(default_factory=list)
+    listed: dict[int, bool] = field(default_factory=dict)
     object_count: int | None = None
     state_counts: dict[int, int] = field(default_factory=dict)
     record: bool = False
@@ -77,6 +79,7 @@ class Plan:
             or self.inodes
             or self.orphans_added
             or self.orphans_dropped
+            or self.listed
             or self.object_count is not None
             or self.state_counts
             or self.record

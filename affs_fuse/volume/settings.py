@@ -29,7 +29,6 @@ class SettingKind(IntEnum):
     PACKAGES = 3
     HOOKS = 4
     TOKENS = 5
-    COLLECTIONS = 6
     EVENTS = 7
     PERSONALITY = 8
 

@@ -24,11 +24,13 @@ from affs_fuse.core.checksum import first_bad_block
 from affs_fuse.core.codec import Extent, Inode, Pointer, Superblock, unpack_name
 from affs_fuse.core.constants import (
     BLOCK_SHIFT,
+    ITEM_COLLECTION,
     ITEM_DENTRY,
     ITEM_INODE,
     ITEM_ORPHAN,
     ITEM_PARENT,
     NODE_BLOCKS,
+    OBJECT_COLLECTIONS,
     OBJECT_ORPHANS,
     OBJECT_ROOT,
     TREE_NAMESPACE,
@@ -52,6 +54,10 @@ EXPLAINED_MAX = 100
 DEPTH_MAX = 4096
 PROGRESS_EXTENTS = 256
 _MASK = (1 << 64) - 1
+_LISTS = {
+    OBJECT_ORPHANS: ("verify.orphan", "orphans"),
+    OBJECT_COLLECTIONS: ("verify.collection", "collections"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +80,7 @@ class _Model:
     objects: int = 0
     directories: dict[int, int] = field(default_factory=dict)
     orphans: set[int] = field(default_factory=set)
+    collections: set[int] = field(default_factory=set)
     blocks: dict[int, bytearray] = field(default_factory=dict)
 
 
@@ -136,9 +143,9 @@ class NamespaceCheck:
 
     def _check_whole(self, root: Pointer) -> None:
         self._model = _Model()
-        orphans = (OBJECT_ORPHANS, 0, 0), (OBJECT_ORPHANS + 1, 0, 0)
-        for item in self._nodes.range(root, *orphans):
-            self._model.orphans.add(item[0][2])
+        for number, members in self._lists():
+            for item in self._nodes.range(root, (number, 0, 0), (number + 1, 0, 0)):
+                members.add(item[0][2])
         items = self._count_items(self._nodes.items(root, self._state.name))
         for number, group in groupby(items, key=lambda item: item[0][0]):
             check = self._object_check(number)
@@ -147,7 +154,7 @@ class NamespaceCheck:
                 check.take(item)
             check.finish()
         self._check_reachable(self._model.directories)
-        self._check_orphans(self._model.orphans)
+        self._check_members(None)
 
     def _check_difference(self, before: Pointer, root: Pointer) -> None:
         old, new = self._differing_leaves(before, root)
@@ -161,13 +168,13 @@ class NamespaceCheck:
         for item in come:
             self._account(item, 1)
         touched = {item[0][0] for item in gone} | {item[0][0] for item in come}
-        for item in (*gone, *come):  # the list of orphans changes what holds for its members
-            if item[0][1] == ITEM_ORPHAN:
+        for item in (*gone, *come):  # a list changes what holds for its members
+            if item[0][0] in (OBJECT_ORPHANS, OBJECT_COLLECTIONS):
                 touched.add(item[0][2])
         for number in sorted(touched):
             self._check_object(number)
         self._check_reachable(touched & self._model.directories.keys())
-        self._check_orphans(touched & self._model.orphans)
+        self._check_members(touched)
 
     def _check_object(self, number: int) -> None:
         items = list(self._nodes.range(self._state.root, (number, 0, 0), (number + 1, 0, 0)))
@@ -182,7 +189,10 @@ class NamespaceCheck:
         def complain(code: str, message: str) -> None:
             self._complain(code, f"object {number}: {message}", number)
 
-        return ObjectCheck(number, self._key, number in self._model.orphans, complain)
+        model = self._model
+        return ObjectCheck(
+            number, self._key, number in model.orphans, complain, number in model.collections
+        )
 
     def _count_items(self, items: Iterator[Item]) -> Iterator[Item]:
         for item in items:
@@ -248,6 +258,8 @@ class NamespaceCheck:
             self._account_inode(number, Inode.unpack(payload), sign)
         elif kind == ITEM_ORPHAN:
             (model.orphans.add if sign > 0 else model.orphans.discard)(offset)
+        elif kind == ITEM_COLLECTION and number == OBJECT_COLLECTIONS:
+            (model.collections.add if sign > 0 else model.collections.discard)(offset)
         else:
             extent = extents_of_item(item)
             if extent is not None:
@@ -374,15 +386,20 @@ class NamespaceCheck:
                     "verify.unreachable", f"directory {number} does not lie below the root", 0
                 )
 
-    def _check_orphans(self, numbers: Iterable[int]) -> None:
-        """Is every object in the list of orphans there?"""
-        for number in sorted(numbers):
-            bounds = (number, ITEM_INODE, 0), (number, ITEM_INODE, 1)
-            if next(self._nodes.range(self._state.root, *bounds), None) is None:
-                self._complain(
-                    "verify.orphan", f"the list of orphans has object {number}, which is not there",
-                    0,
-                )
+    def _lists(self) -> tuple[tuple[int, set[int]], tuple[int, set[int]]]:
+        """(object that stands for it, its members), of each list."""
+        model = self._model
+        return (OBJECT_ORPHANS, model.orphans), (OBJECT_COLLECTIONS, model.collections)
+
+    def _check_members(self, touched: set[int] | None) -> None:
+        """Is every object in the lists there? touched: look at these alone."""
+        for held, members in self._lists():
+            code, name = _LISTS[held]
+            for number in sorted(members if touched is None else touched & members):
+                bounds = (number, ITEM_INODE, 0), (number, ITEM_INODE, 1)
+                if next(self._nodes.range(self._state.root, *bounds), None) is None:
+                    why = f"the list of {name} has object {number}, which is not there"
+                    self._complain(code, why, 0)
 
     # ---- blocks that are in use ----
 

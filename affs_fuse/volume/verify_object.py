@@ -8,10 +8,13 @@ import stat
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
+from affs_fuse.auv import AuvError, decode
 from affs_fuse.core.checksum import name_hash
 from affs_fuse.core.codec import Extent, Inode, Name, unpack_name, unpack_xattr
 from affs_fuse.core.constants import (
     BLOCK_SHIFT,
+    COLLECTION_PART_SIZE,
+    ITEM_COLLECTION,
     ITEM_DENTRY,
     ITEM_EXTENT,
     ITEM_INLINE,
@@ -19,13 +22,14 @@ from affs_fuse.core.constants import (
     ITEM_PARENT,
     ITEM_SYMLINK,
     ITEM_XATTR,
+    OBJECT_COLLECTIONS,
     OBJECT_ORPHANS,
     OBJECT_ROOT,
     XATTR_EXTENT,
 )
 from affs_fuse.volume.verify_nodes import Item
 
-__all__ = ["ObjectCheck", "extents_of_item"]
+__all__ = ["ObjectCheck", "declaration_of", "extents_of_item"]
 
 Complain = Callable[[str, str], None]
 """(code, message) of something wrong with the object."""
@@ -46,17 +50,32 @@ def extents_of_item(item: Item) -> tuple[Extent, bytes] | None:
     return None
 
 
+def declaration_of(parts: list[tuple[int, bytes]]) -> bytes | None:
+    """The whole of a declaration, from (index, bytes) of its parts in order; None if it cannot be
+    read."""
+    whole = b"".join(data for _, data in parts)
+    full = all(len(data) == COLLECTION_PART_SIZE for _, data in parts[:-1])
+    if [index for index, _ in parts] != list(range(len(parts))) or not full:
+        return None
+    try:
+        return whole if isinstance(decode(whole), dict) else None
+    except AuvError:
+        return None
+
+
 @dataclass(slots=True)
 class ObjectCheck:
     """One object. Feed its items to `take` in key order, then call `finish`.
 
-    hash_key: the superblock's. orphan: the object is in the list of orphans.
+    hash_key: the superblock's. orphan, listed: the object is in the list of orphans, of
+    collections.
     """
 
     number: int
     hash_key: bytes
     orphan: bool
     complain: Complain
+    listed: bool = False
     inode: Inode | None = None
     links: int = 0
     parent: int = 0
@@ -67,6 +86,7 @@ class ObjectCheck:
     data_end: int = 0
     target_length: int | None = None
     inline_length: int = 0
+    parts: list[tuple[int, bytes]] = field(default_factory=list)
     _same_hash: set[bytes] = field(default_factory=set)
     _hash: tuple[int, int] = (0, 0)
 
@@ -93,6 +113,8 @@ class ObjectCheck:
             self._take_extent(offset, Extent.unpack(payload))
         elif kind == ITEM_DENTRY:
             self._take_entry(offset, payload)
+        elif kind == ITEM_COLLECTION:
+            self.parts.append((offset, payload))
 
     def _take_entry(self, offset: int, payload: bytes) -> None:
         fixed = Name.unpack(payload)
@@ -130,7 +152,7 @@ class ObjectCheck:
             )
 
     def finish(self) -> None:
-        if self.number == OBJECT_ORPHANS:
+        if self.number in (OBJECT_ORPHANS, OBJECT_COLLECTIONS):
             return
         if self.inode is None:
             self.complain("verify.no_inode", "there are items of an object that has no inode item")
@@ -146,6 +168,10 @@ class ObjectCheck:
             yield "verify.kind", "file data under what is no regular file"
         if kind != stat.S_IFDIR and self.entries:
             yield "verify.kind", "directory entries under what is no directory"
+        if kind != stat.S_IFDIR and self.parts:
+            yield "verify.collection", "a declaration at what is no directory"
+        else:
+            yield from self._judge_declaration(inode)
         if self.inline_length and self.extents:
             yield "verify.kind", "data both inline and in extents"
         if (kind == stat.S_IFLNK) != (self.target_length is not None):
@@ -161,6 +187,15 @@ class ObjectCheck:
             yield "verify.size", f"a target of {self.target_length} bytes, size {inode.size}"
         if kind == stat.S_IFREG and self.inline_length > inode.size:
             yield "verify.size", f"{self.inline_length} bytes inline, size {inode.size}"
+
+    def _judge_declaration(self, inode: Inode) -> Iterator[tuple[str, str]]:
+        """Of a removed directory the list knows nothing any more."""
+        if self.listed and not self.parts:
+            yield "verify.collection", "the list of collections has it, but it has no declaration"
+        elif self.parts and inode.nlink and not self.listed:
+            yield "verify.collection", "it has a declaration, but the list of collections not"
+        if self.parts and declaration_of(self.parts) is None:
+            yield "verify.collection", "the declaration is no value, or a part of it is missing"
 
     def _judge_directory(self, inode: Inode) -> Iterator[tuple[str, str]]:
         if inode.size != self.entries:

@@ -43,7 +43,8 @@ static int type_ok(uint32_t type)
 
 static int object_ok(uint64_t object)
 {
-    return object > 0 && object < OBJECT_LIMIT && object != AFFS_OBJECT_ORPHANS;
+    return object > 0 && object < OBJECT_LIMIT && object != AFFS_OBJECT_ORPHANS &&
+           object != AFFS_OBJECT_COLLECTIONS;
 }
 
 static int hashed_ok(uint64_t offset)
@@ -107,6 +108,8 @@ static int namespace_key_ok(const affs_key *key)
 {
     if (key->type == AFFS_ITEM_ORPHAN)
         return key->object == AFFS_OBJECT_ORPHANS && object_ok(key->offset);
+    if (key->type == AFFS_ITEM_COLLECTION && key->object == AFFS_OBJECT_COLLECTIONS)
+        return object_ok(key->offset);
     if (!object_ok(key->object))
         return 0;
     switch (key->type) {
@@ -120,6 +123,8 @@ static int namespace_key_ok(const affs_key *key)
         return hashed_ok(key->offset);
     case AFFS_ITEM_EXTENT:
         return key->offset <= OFFSET_MAX && key->offset % AFFS_BLOCK_SIZE == 0;
+    case AFFS_ITEM_COLLECTION:
+        return key->offset < AFFS_COLLECTION_PARTS_MAX;
     default:
         return 0;
     }
@@ -326,6 +331,14 @@ static int verify_symlink(const uint8_t *payload, size_t length)
     return memchr(payload, 0, length) == NULL ? AFFS_OK : AFFS_E_FIELD;
 }
 
+/* A member of the list of collections, or a part of a declaration. */
+static int verify_collection(const affs_key *key, size_t length)
+{
+    if (key->object == AFFS_OBJECT_COLLECTIONS)
+        return length == 0 ? AFFS_OK : AFFS_E_LENGTH;
+    return length > 0 && length <= AFFS_COLLECTION_PART_SIZE ? AFFS_OK : AFFS_E_LENGTH;
+}
+
 int affs_verify_item(uint8_t tree, const affs_key *key, const void *payload, size_t length)
 {
     int result = affs_verify_key(tree, key);
@@ -349,6 +362,8 @@ int affs_verify_item(uint8_t tree, const affs_key *key, const void *payload, siz
         return verify_extent(key, payload, length);
     case AFFS_ITEM_ORPHAN:
         return length == 0 ? AFFS_OK : AFFS_E_LENGTH;
+    case AFFS_ITEM_COLLECTION:
+        return verify_collection(key, length);
     case AFFS_ITEM_SEGMENT:
         return verify_segment(payload, length);
     case AFFS_ITEM_BITMAP:

@@ -253,6 +253,10 @@ static inline size_t sample_items(sample_item *items)
     items[count++] = sample_extent_item(1);
     items[count++] = sample_extent_item(AFFS_EXTENT_BLOCKS_MAX);
     items[count++] = sample_begin(AFFS_TREE_NAMESPACE, AFFS_ITEM_ORPHAN, AFFS_OBJECT_ORPHANS, 77);
+    items[count++] =
+        sample_begin(AFFS_TREE_NAMESPACE, AFFS_ITEM_COLLECTION, AFFS_OBJECT_COLLECTIONS, 77);
+    items[count] = sample_begin(AFFS_TREE_NAMESPACE, AFFS_ITEM_COLLECTION, SAMPLE_OBJECT, 15);
+    sample_append(&items[count++], bytes, sizeof bytes);
     items[count++] = sample_segment_item();
     items[count] = sample_begin(AFFS_TREE_SPACE, AFFS_ITEM_BITMAP, 7, 1);
     sample_append(&items[count++], bytes, sizeof bytes);

@@ -43,8 +43,11 @@ static const sample_item *find(uint8_t type, int which)
     return NULL;
 }
 
-static int any_length(uint8_t type)
+static int any_length(const affs_key *key)
 {
+    uint8_t type = key->type;
+    if (type == AFFS_ITEM_COLLECTION)
+        return key->object != AFFS_OBJECT_COLLECTIONS;
     return type == AFFS_ITEM_SYMLINK || type == AFFS_ITEM_INLINE || type >= AFFS_ITEM_OPERATION;
 }
 
@@ -55,7 +58,7 @@ static void lengths(const sample_item *item)
         int result = verify(item, length);
         if (length == item->length)
             continue;
-        if (item->key.type == AFFS_ITEM_BITMAP || any_length(item->key.type))
+        if (item->key.type == AFFS_ITEM_BITMAP || any_length(&item->key))
             continue; /* below */
         CHECK(result == AFFS_E_LENGTH || result == AFFS_E_FIELD);
     }
@@ -97,7 +100,7 @@ static void keys(void)
     CHECK_EQUAL(with_key(link, limit, AFFS_ITEM_SYMLINK, 0), AFFS_E_FIELD);
     CHECK_EQUAL(with_key(link, AFFS_OBJECT_ORPHANS, AFFS_ITEM_SYMLINK, 0), AFFS_E_FIELD);
     CHECK_EQUAL(with_key(link, 20, AFFS_ITEM_SYMLINK, 1), AFFS_E_FIELD);
-    CHECK_EQUAL(with_key(link, 20, 9, 0), AFFS_E_FIELD);
+    CHECK_EQUAL(with_key(link, 20, 10, 0), AFFS_E_FIELD);
     CHECK_EQUAL(with_key(entry, 20, AFFS_ITEM_DENTRY, 15), AFFS_E_FIELD);
     CHECK_EQUAL(with_key(entry, 20, AFFS_ITEM_DENTRY, 16), AFFS_OK);
     CHECK_EQUAL(with_key(entry, 20, AFFS_ITEM_DENTRY, INT64_MAX), AFFS_OK);
@@ -107,6 +110,14 @@ static void keys(void)
     CHECK_EQUAL(with_key(orphan, 3, AFFS_ITEM_ORPHAN, 77), AFFS_E_FIELD);
     CHECK_EQUAL(with_key(orphan, 2, AFFS_ITEM_ORPHAN, 0), AFFS_E_FIELD);
     CHECK_EQUAL(with_key(orphan, 2, AFFS_ITEM_ORPHAN, limit), AFFS_E_FIELD);
+    CHECK_EQUAL(with_key(link, AFFS_OBJECT_COLLECTIONS, AFFS_ITEM_SYMLINK, 0), AFFS_E_FIELD);
+    CHECK_EQUAL(with_key(orphan, 3, AFFS_ITEM_COLLECTION, 77), AFFS_OK);
+    CHECK_EQUAL(with_key(orphan, 3, AFFS_ITEM_COLLECTION, 0), AFFS_E_FIELD);
+    CHECK_EQUAL(with_key(orphan, 3, AFFS_ITEM_COLLECTION, 2), AFFS_E_FIELD);
+    CHECK_EQUAL(with_key(orphan, 3, AFFS_ITEM_COLLECTION, limit), AFFS_E_FIELD);
+    CHECK_EQUAL(with_key(orphan, 2, AFFS_ITEM_COLLECTION, 1), AFFS_E_FIELD);
+    CHECK_EQUAL(with_key(link, 20, AFFS_ITEM_COLLECTION, AFFS_COLLECTION_PARTS_MAX - 1), AFFS_OK);
+    CHECK_EQUAL(with_key(link, 20, AFFS_ITEM_COLLECTION, AFFS_COLLECTION_PARTS_MAX), AFFS_E_FIELD);
     CHECK_EQUAL(with_key(extent, 20, AFFS_ITEM_EXTENT, 1), AFFS_E_FIELD);
     CHECK_EQUAL(with_key(extent, 20, AFFS_ITEM_EXTENT, (uint64_t)INT64_MAX - 4095), AFFS_OK);
     CHECK_EQUAL(with_key(extent, 20, AFFS_ITEM_EXTENT, (uint64_t)INT64_MAX + 1), AFFS_E_FIELD);
@@ -314,6 +325,11 @@ static void free_lengths(void)
 {
     const sample_item *link = find(AFFS_ITEM_SYMLINK, 0);
     sample_item text = *link;
+    sample_item part = *find(AFFS_ITEM_COLLECTION, 1);
+    CHECK_EQUAL(verify(&part, 0), AFFS_E_LENGTH);
+    CHECK_EQUAL(verify(&part, 1), AFFS_OK);
+    CHECK_EQUAL(verify(&part, AFFS_COLLECTION_PART_SIZE), AFFS_OK);
+    CHECK_EQUAL(verify(&part, AFFS_COLLECTION_PART_SIZE + 1), AFFS_E_LENGTH);
     memset(text.payload, 'x', sizeof text.payload);
     CHECK_EQUAL(verify(&text, 0), AFFS_E_LENGTH);
     CHECK_EQUAL(verify(&text, 1), AFFS_OK);

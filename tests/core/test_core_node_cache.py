@@ -55,10 +55,10 @@ def test_trees_share_a_cache(cache: NodeCache, device: Device) -> None:
     assert first.get(1, OPERATION, 0) == b"system"
     assert second.get(1, constants.ITEM_SYMLINK, 0) == b"namespace"
     first.put(2, OPERATION, 0, b"dirty")
-    second.put(3, constants.ITEM_SYMLINK, 0, b"dirty too")
+    second.put(4, constants.ITEM_SYMLINK, 0, b"dirty too")
     first.set_root(roots[0])
     assert first.get(2, OPERATION, 0) is None
-    assert second.get(3, constants.ITEM_SYMLINK, 0) == b"dirty too"
+    assert second.get(4, constants.ITEM_SYMLINK, 0) == b"dirty too"
 
 
 def test_a_damaged_or_foreign_node_is_refused(tree: Tree, device: Device) -> None:

@@ -18,6 +18,7 @@ from affs_fuse.core.codec import Extent, Inode, Name, Segment, pack_name
 from affs_fuse.core.constants import (
     BLOCK_SIZE,
     INTENT_SMALL,
+    ITEM_COLLECTION,
     ITEM_DENTRY,
     ITEM_EXTENT,
     ITEM_INLINE,
@@ -32,6 +33,7 @@ from affs_fuse.core.constants import (
     ITEM_VERIFIED,
     ITEM_XATTR,
     NODE_SIZE,
+    OBJECT_COLLECTIONS,
     OBJECT_ORPHANS,
     POINTER_PUBLISHED,
     RING_OFFSET,
@@ -200,6 +202,21 @@ def wrong_place(vandal: Vandal) -> None:
     tree.put(1, ITEM_SEGMENT, 0, other.pack())
 
 
+def declared(vandal: Vandal, path: bytes, payload: bytes, part: int = 0) -> None:
+    number = vandal.library.number(path)
+    vandal.put(number, ITEM_COLLECTION, part, payload)
+    vandal.put(OBJECT_COLLECTIONS, ITEM_COLLECTION, number, b"")
+
+
+def listed_without_declaration(vandal: Vandal) -> None:
+    number = vandal.library.number(DIRECTORY)
+    vandal.put(OBJECT_COLLECTIONS, ITEM_COLLECTION, number, b"")
+
+
+def declared_and_not_listed(vandal: Vandal) -> None:
+    vandal.put(vandal.library.number(DIRECTORY), ITEM_COLLECTION, 0, b"\x80")
+
+
 VANDALISM: list[tuple[str, Callable[[Vandal], object]]] = [
     ("verify.links", lambda vandal: vandal.inode(FILE, nlink=2)),
     ("verify.links", lambda vandal: vandal.inode(DIRECTORY, nlink=7)),
@@ -234,6 +251,12 @@ VANDALISM: list[tuple[str, Callable[[Vandal], object]]] = [
     ("verify.system_value", verification_without_a_value),
     ("verify.object_number", object_from_nowhere),
     ("verify.orphan", lambda vandal: vandal.put(OBJECT_ORPHANS, ITEM_ORPHAN, 77, b"")),
+    ("verify.collection", lambda vandal: vandal.put(OBJECT_COLLECTIONS, ITEM_COLLECTION, 77, b"")),
+    ("verify.collection", listed_without_declaration),
+    ("verify.collection", declared_and_not_listed),
+    ("verify.collection", lambda vandal: declared(vandal, FILE, b"\x80")),
+    ("verify.collection", lambda vandal: declared(vandal, DIRECTORY, b"\x01")),
+    ("verify.collection", lambda vandal: declared(vandal, DIRECTORY, b"\x80", part=1)),
     ("verify.leaked", space_leak),
     ("verify.not_recorded", space_given_away),
     ("verify.state_pointer", published_nowhere),

@@ -20,12 +20,14 @@ from affs_fuse.core.constants import (
     BLOCK_SIZE,
     INTENT_SMALL,
     ITEM_BITMAP,
+    ITEM_COLLECTION,
     ITEM_EXTENT,
     ITEM_INLINE,
     ITEM_INODE,
     ITEM_ORPHAN,
     ITEM_PARENT,
     ITEM_SEGMENT,
+    OBJECT_COLLECTIONS,
     OBJECT_ORPHANS,
     OWNER_OFFSET,
     REGION_SECOND_OFFSET,
@@ -55,6 +57,7 @@ def volume(tmp_path: Path) -> str:
     with Library(path) as library:
         library.mkdir(DIRECTORY)
         library.mkdir(b"dir/sub")
+        library.declare(DIRECTORY, {"schema": {}})
         library.write(FILE, noise.randbytes(50_000))
         library.write(b"small", b"inline")
         library.link(b"small", b"dir/second name")
@@ -157,6 +160,15 @@ def system_bitmap(vandal: Vandal) -> None:
     tree.put(0, ITEM_BITMAP, 0, payload)
 
 
+def listed_without_declaration(vandal: Vandal) -> None:
+    number = vandal.library.number(b"dir/sub")
+    vandal.put(OBJECT_COLLECTIONS, ITEM_COLLECTION, number, b"")
+
+
+def unlisted(vandal: Vandal) -> None:
+    vandal.delete(OBJECT_COLLECTIONS, ITEM_COLLECTION, vandal.library.number(DIRECTORY))
+
+
 def miscounted_objects(vandal: Vandal) -> None:
     vandal.library.volume.working.object_count += 7
 
@@ -170,6 +182,9 @@ PROVABLE: dict[str, Callable[[Vandal], object]] = {
     "entries of the root": lambda vandal: vandal.inode(b"", size=1, nlink=5),
     "blocks": lambda vandal: vandal.inode(FILE, blocks=1),
     "orphan that is not there": lambda v: v.put(OBJECT_ORPHANS, ITEM_ORPHAN, 77, b""),
+    "collection that is not there": lambda v: v.put(OBJECT_COLLECTIONS, ITEM_COLLECTION, 77, b""),
+    "listed, not declared": listed_without_declaration,
+    "declared, not listed": unlisted,
     "nameless": nameless,
     "leaked": leak,
     "given away": give_away,

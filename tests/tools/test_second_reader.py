@@ -46,8 +46,11 @@ def shape(image: Image, state: State) -> Shape:
         elif entry.kind in (stat.S_IFCHR, stat.S_IFBLK):
             holds = inode["rdev"]
         attributes = tuple(sorted(namespace.xattrs(entry.object).items()))
+        declaration = namespace.declaration(entry.object)
+        assert (declaration is not None) == (entry.object in namespace.collections())
         found[entry.path] = (
             inode["mode"], inode["uid"], inode["gid"], inode["nlink"], holds, attributes,
+            declaration,
         )
     return found
 
@@ -70,6 +73,8 @@ def fill(library: Library, attribute_bytes: int = 40_000) -> None:
     library.write(b"\xff\xfe not utf-8", b"name")
     library.write(b"n" * 255, b"long")
     library.setxattr(b"dir", b"user.small", b"value")
+    library.declare(b"dir", {"schema": {"closed": True}, "notes": "x" * 9000})
+    library.declare(b"dir/below", {"schema": {}})
     library.setxattr(b"hard link", b"user.large", noise.randbytes(attribute_bytes))
     library.change(b"dir/inline", Changes(uid=1000, gid=100))
     library.change(b"dir/inline", Changes(mode=0o4711))
@@ -101,6 +106,8 @@ def test_reads_what_was_written(volume: str) -> None:
     assert found[b"device"][4] == os.makedev(1, 3)
     assert found[b"\xff\xfe not utf-8"][4] == b"name"
     assert found[b"dir"][5] == ((b"user.small", b"value"),)
+    assert found[b"dir"][6] == {"schema": {"closed": True}, "notes": "x" * 9000}
+    assert found[b"dir/below"][6] == {"schema": {}}
     attributes = dict(found[b"hard link"][5])  # type: ignore[call-overload]
     assert len(attributes[b"user.large"]) == 40_000
 
@@ -123,6 +130,8 @@ def test_every_kept_state_stays_as_it_was(volume: str) -> None:
         library.rename(b"dir/inline", b"moved")
         keep(library, "second")
         library.unlink(b"dir/below/odd")
+        library.declare(b"dir", {"schema": {"closed": False}})
+        library.declare(b"dir/below", None)
         library.setxattr(b"dir", b"user.small", b"another value")
         keep(library, "third")
         library.rollback(library.volume.states.resolve("first"))

@@ -36,7 +36,7 @@ DECODERS = {
 OPERATION, SETTING, JOB, VERIFIED = 64, 65, 66, 67
 VALUES = {OPERATION, SETTING, JOB, VERIFIED}
 SETTING_KINDS = {
-    1: "roles", 2: "retention", 3: "packages", 4: "hooks", 5: "tokens", 6: "collections",
+    1: "roles", 2: "retention", 3: "packages", 4: "hooks", 5: "tokens",
 }
 
 

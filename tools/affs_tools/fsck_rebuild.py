@@ -32,6 +32,7 @@ KINDS = {
     "path": "names lead to nothing any more",
     "data": "ranges of data are lost and are holes now",
     "xattr": "extended attributes are lost",
+    "collection": "declarations of collections are lost",
     "attributes": "objects lost owner, permissions and times",
     "unnamed": "objects lost their names",
     "restored": "names were found on one side only",

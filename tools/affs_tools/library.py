@@ -10,6 +10,8 @@ from types import TracebackType
 from typing import ParamSpec, TypeVar
 
 from affs_fuse.posix.attributes import Changes
+from affs_fuse.posix.batches import Declare
+from affs_fuse.posix.declarations import Declaration, packed
 from affs_fuse.posix.namespace import Namespace
 from affs_fuse.posix.permissions import SYSTEM, Credentials
 from affs_fuse.volume import verbs
@@ -119,6 +121,13 @@ class Library:
 
     def setxattr(self, path: bytes, name: bytes, value: bytes) -> None:
         self.call(self.namespace.setxattr, self.number(path), name, value, 0, self.credentials)
+
+    def declare(self, path: bytes, declaration: Declaration | None) -> None:
+        """Make a directory a collection, or with None no longer."""
+        parts = tuple(path.split(b"/")) if path else ()
+        files, data = self.namespace.files, packed(declaration) if declaration is not None else b""
+        seen = self.call(files.look_at_directory, parts, self.credentials)
+        self.call(files.apply, [Declare(parts, data, seen)], self.credentials)
 
     def unlink(self, path: bytes) -> None:
         self.call(self.namespace.unlink, *self._place(path))

@@ -14,10 +14,14 @@ from pathlib import Path
 from affs_tools.reader.checksum import name_hash
 from affs_tools.reader.image import BLOCK, Image, Item, State
 from affs_tools.reader.structures import EXTENT, INODE, NAME, XATTR, Damage, Record
+from affs_tools.reader.values import read_value
 
 __all__ = ["Entry", "Namespace", "extract"]
 
 ROOT = 1
+COLLECTIONS = 3
+COLLECTION_TYPE = 9
+PART_SIZE = 4096
 INODE_TYPE, PARENT_TYPE, XATTR_TYPE, SYMLINK_TYPE, INLINE_TYPE, EXTENT_TYPE, DENTRY_TYPE = range(
     1, 8
 )
@@ -107,6 +111,23 @@ class Namespace:
             if len(values[name]) != record["value_length"]:
                 raise Damage(f"object {number}: attribute {name!r} has another length")
         return values
+
+    def collections(self) -> list[int]:
+        """The directories with a declaration, by the list."""
+        return [item.offset for item in self._items(COLLECTIONS, COLLECTION_TYPE)]
+
+    def declaration(self, number: int) -> Record | None:
+        """Of a directory; None if it has none."""
+        parts = [(item.offset, item.payload) for item in self._items(number, COLLECTION_TYPE)]
+        if not parts:
+            return None
+        whole = all(len(data) == PART_SIZE for _, data in parts[:-1])
+        if [index for index, _ in parts] != list(range(len(parts))) or not whole:
+            raise Damage(f"directory {number}: a part of its declaration is missing")
+        value = read_value(b"".join(data for _, data in parts))
+        if not isinstance(value, dict):
+            raise Damage(f"directory {number}: its declaration is no Object")
+        return value
 
     def pieces(self, number: int, size: int) -> Iterator[tuple[int, bytes]]:
         """Offset and bytes of what a file holds, up to its size; what lies between them is zero."""
