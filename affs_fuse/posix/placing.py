@@ -62,7 +62,7 @@ class Placing:
     def take_off(self, number: int, bytes_max: int) -> int:
         """Launch about `bytes_max` of a file's buffered data; what fits its inode is put there. How
         many bytes that was. Errors: NodeMissing; volume.no_space, device.no_space (what was
-        launched before stays so)."""
+        launched before stays so); volume.read_only; MemoryError."""
         buffer = self.buffers[number]
         if self._aloft.blocks(number) == buffer.blocks:
             return 0
@@ -72,6 +72,7 @@ class Placing:
             return BLOCK_SIZE
         intent = _intent(inode, buffer)
         begun = 0
+        self._volume.begin_change()  # places are taken: half of that must not be gone on with
         try:
             for first, run, length in buffer.runs(self._aloft.ranges(number)):
                 if begun >= bytes_max:
@@ -180,6 +181,7 @@ class Placing:
     def _flush_inline(self, number: int, buffer: WriteBuffer) -> None:
         data = assemble(buffer.parts(0, buffer.end), 0, buffer.end)
         self._tree.touch(number, ITEM_INLINE, 0)
+        self._volume.begin_change()
         self._tree.put(number, ITEM_INLINE, 0, data)
         del self.buffers[number]
         self.give_back(buffer.blocks)

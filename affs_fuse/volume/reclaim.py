@@ -25,7 +25,7 @@ from affs_fuse.core.constants import (
     TREE_NAMESPACE,
     XATTR_EXTENT,
 )
-from affs_fuse.core.tree import Diff, DiffEvent, Tree
+from affs_fuse.core.tree import Diff, DiffEvent, NodeMissing, Tree
 from affs_fuse.errors import AffsError, Category
 from affs_fuse.volume.commit import CutRequest, Keep, free_dropped
 from affs_fuse.volume.states import KeptState
@@ -187,20 +187,26 @@ class ReclaimJob:
             else Tree(volume.cache, TREE_NAMESPACE, None, writable=False)
         )
         self._trees = mine, theirs
-        self._diff = Diff(mine, theirs)
 
     def step(self) -> bool:
         """Look at some more differences; True when there are no more. Raises NodeMissing (go on
-        after).
+        after). After any other error it starts again: a difference may be lost.
         """
-        assert self._diff is not None
+        diff, self._diff = self._diff, None
+        if diff is None:
+            assert self._trees is not None
+            self._frees, diff = Frees(), Diff(*self._trees)
         for _ in range(EVENTS_PER_STEP):
             try:
-                event = next(self._diff)
-            except StopIteration:
+                event = next(diff)
+            except (NodeMissing, StopIteration) as end:
+                self._diff = diff
+                if isinstance(end, NodeMissing):
+                    raise
                 return True
             self.events += 1
             collect(self._frees, event)
+        self._diff = diff
         return False
 
     def apply(self) -> int:

@@ -213,7 +213,7 @@ class Space:
         if self._prepared:
             place = self._prepared.pop(0)
         else:
-            place = self._lowest_free_place()
+            place = self._lowest_free_place(self._places)
             self._prepare(place)
         number = place if place not in self.segments else self._lowest_number()
         bits = bytearray(self.geometry.segment_blocks // 8)
@@ -229,12 +229,10 @@ class Space:
         """A free place that the host has not set aside yet, if there are too few that it has."""
         if len(self._prepared) >= PREPARED_PLACES or self._free_places <= len(self._prepared):
             return None
+        places = bytearray(self._places)
         for place in self._prepared:
-            bitmap.set_range(self._places, place, 1)
-        found = self._lowest_free_place()
-        for place in self._prepared:
-            bitmap.clear_range(self._places, place, 1)
-        return found
+            bitmap.set_range(places, place, 1)
+        return self._lowest_free_place(places)
 
     def note_prepared(self, place: int) -> None:
         """The host has set this place aside; it is among the next to be used, if it is still
@@ -244,8 +242,8 @@ class Space:
         if not taken and place not in self._prepared:
             self._prepared.append(place)
 
-    def _lowest_free_place(self) -> int:
-        found = bitmap.find(self._places, None, 0, 1, 1, self.place_count)
+    def _lowest_free_place(self, places: bytearray) -> int:
+        found = bitmap.find(places, None, 0, 1, 1, self.place_count)
         assert found is not None, "asked for with no place free"
         return found[0]
 
