@@ -19,10 +19,10 @@ from affs_tools.crashsim.damage import (
     flip_all_bits,
     metadata,
 )
-from affs_tools.crashsim.explore import Explorer, Failure, Tally, replay
-from affs_tools.crashsim.faults import Fault, explore_faults, fault_workloads, points_of
+from affs_tools.crashsim.explore import Explorer, Failure, PointJudge, Tally, explore_points, replay
+from affs_tools.crashsim.faults import Fault, fault_workloads, faults_of, judge_fault
 from affs_tools.crashsim.formatting import NAMES, explore_mkfs
-from affs_tools.crashsim.memory import WAYS, Shortage, explore_shortages, shortages_of
+from affs_tools.crashsim.memory import WAYS, Shortage, judge_shortage, shortages_of
 from affs_tools.crashsim.mutants import Mutant, NoFit, hunt
 from affs_tools.crashsim.native_mutants import NativeMutant, hunt_native
 from affs_tools.crashsim.pieces import Piece
@@ -45,6 +45,7 @@ __all__ = [
 
 T = TypeVar("T")
 R = TypeVar("R")
+P = TypeVar("P", Fault, Shortage)
 Task = Callable[[], Tally]
 TRIPLES = 2800
 FAULTS_PER_TASK = 200
@@ -131,33 +132,26 @@ def _mkfs(name: str, depth: Depth) -> Tally:
 
 def fault_tasks(*, short: bool) -> list[Task]:
     """All points, or every 13th."""
-    tasks: list[Task] = []
-    for workload in fault_workloads():
-        points = points_of(workload)[:: 13 if short else 1]
-        for first in range(0, len(points), FAULTS_PER_TASK):
-            tasks.append(partial(_faults, workload, points[first : first + FAULTS_PER_TASK]))
-    return tasks
-
-
-def _faults(workload: Workload, points: list[Fault]) -> Tally:
-    tally = Tally()
-    explore_faults(workload, tally, points)
-    return tally
+    return list(_point_tasks(faults_of, judge_fault, 13 if short else 1))
 
 
 def memory_tasks(*, short: bool) -> list[Task]:
     """Every shortage of memory, or every 89th."""
-    tasks: list[Task] = []
+    return list(_point_tasks(shortages_of, judge_shortage, 89 if short else 1))
+
+
+def _point_tasks(
+    points_of: Callable[[Workload], list[P]], judge: PointJudge[P], every: int
+) -> Iterator[Task]:
     for workload in fault_workloads():
-        points = shortages_of(workload)[:: 89 if short else 1]
+        points = points_of(workload)[::every]
         for first in range(0, len(points), FAULTS_PER_TASK):
-            tasks.append(partial(_shortages, workload, points[first : first + FAULTS_PER_TASK]))
-    return tasks
+            yield partial(_points, workload, points[first : first + FAULTS_PER_TASK], judge)
 
 
-def _shortages(workload: Workload, points: list[Shortage]) -> Tally:
-    tally = Tally()
-    explore_shortages(workload, tally, points)
+def _points(workload: Workload, points: Sequence[P], judge: PointJudge[P]) -> Tally:
+    tally = Tally(workloads=1)
+    explore_points(workload, tally, points, judge)
     return tally
 
 
@@ -258,9 +252,9 @@ def replayed(text: str) -> Failure | None:
         tally = Tally()
         workload = next(one for one in fault_workloads() if one.name == name)
         if rest.startswith(WAYS):
-            explore_shortages(workload, tally, [Shortage.parse(rest)])
+            explore_points(workload, tally, [Shortage.parse(rest)], judge_shortage)
         else:
-            explore_faults(workload, tally, [Fault.parse(rest)])
+            explore_points(workload, tally, [Fault.parse(rest)], judge_fault)
         return tally.failures[0] if tally.failures else None
     if name in ("damage", "crafted"):
         return _replayed_image(name, rest)

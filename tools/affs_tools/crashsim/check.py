@@ -32,6 +32,7 @@ from affs_fuse.volume.states import KeptState
 from affs_fuse.volume.superblock import read_superblock
 from affs_fuse.volume.verify import Severity, verify_volume
 from affs_fuse.volume.volume import Volume
+from affs_tools.crashsim.bounds import Violation
 from affs_tools.crashsim.device import Event, Image, Mark, Recorder, Write
 from affs_tools.crashsim.model import Entry, Expected, Snapshot, content_key
 from affs_tools.crashsim.session import ROOT, TIME_NS, Time, open_options, reuse_soon
@@ -41,10 +42,6 @@ __all__ = ["Verdict", "Violation", "judge", "judge_damaged", "open_state", "walk
 KINDS = {0o040000: "d", 0o100000: "f", 0o120000: "l", 0o010000: "p"}
 MASK = (1 << OBJECT_BITS) - 1
 READDIR_COUNT = 64
-
-
-class Violation(Exception):
-    """A promise does not hold in a state."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,10 +5,8 @@ and unreadable all the same.
 """
 
 import os
-import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from types import FrameType
 
 from affs_fuse.core.constants import OBJECT_BITS
 from affs_fuse.errors import AffsError, Category
@@ -16,14 +14,15 @@ from affs_fuse.posix.namespace import Changes, Namespace
 from affs_fuse.volume import verbs
 from affs_fuse.volume.verify import Report, verify_volume
 from affs_fuse.volume.volume import Volume
-from affs_tools.crashsim.check import Violation, open_state
+from affs_tools.crashsim.bounds import Violation, with_memory
+from affs_tools.crashsim.check import open_state
 from affs_tools.crashsim.device import Image, Recorder
 from affs_tools.crashsim.session import ROOT
 
-__all__ = ["SECONDS_MAX", "judge_crafted"]
+__all__ = ["judge_crafted"]
 
-SECONDS_MAX = 30
-"""An image that takes longer hangs; a good one takes a hundredth of a second."""
+MEMORY_BYTES_MAX = 256 << 20
+"""More than what a process has before; all nodes of the image are two megabytes."""
 PATHS_MAX = 1500
 DEPTH_MAX = 40
 READ_MAX = 1 << 18
@@ -31,32 +30,11 @@ READDIR_COUNT = 64
 NAME_MAX = 255
 
 
-class Hangs(BaseException):
-    """The time is over. No handler of errors may swallow it."""
-
-
-@contextmanager
-def _alarm() -> Iterator[None]:
-    def ring(number: int, frame: FrameType | None) -> None:
-        raise Hangs
-
-    before = signal.signal(signal.SIGALRM, ring)
-    signal.alarm(SECONDS_MAX)
-    try:
-        yield
-    finally:
-        signal.alarm(0)
-        signal.signal(signal.SIGALRM, before)
-
-
 def judge_crafted(image: Image, *, may_hide: bool = False) -> str:
     """What became of it. may_hide: the lie cannot be told from the truth before it does harm. The
     image is changed. Errors: Violation."""
-    try:
-        with _alarm():
-            return _judge(image, may_hide=may_hide)
-    except Hangs:
-        raise Violation(f"it takes longer than {SECONDS_MAX} s") from None
+    with with_memory(MEMORY_BYTES_MAX):
+        return _judge(image, may_hide=may_hide)
 
 
 def _judge(image: Image, *, may_hide: bool) -> str:

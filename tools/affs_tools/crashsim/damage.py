@@ -10,7 +10,7 @@ state and path. Nothing wrong is ever served.
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 
 from affs_fuse.core.codec import seal
 from affs_fuse.core.constants import BLOCK_SIZE, KIND_COMMIT, MAGIC_COMMIT, TREE_NAMESPACE
@@ -28,9 +28,10 @@ from affs_fuse.posix.namespace import Namespace
 from affs_fuse.volume.superblock import read_superblock
 from affs_fuse.volume.verify import Finding, Severity, verify_volume
 from affs_fuse.volume.volume import Volume
-from affs_tools.crashsim.check import Violation, open_state, walk_state
+from affs_tools.crashsim.bounds import Violation
+from affs_tools.crashsim.check import open_state, walk_state
 from affs_tools.crashsim.device import Image, Recorder
-from affs_tools.crashsim.explore import Base, Failure, Tally, base_of
+from affs_tools.crashsim.explore import Base, Failure, Tally, base_of, judge_each
 from affs_tools.crashsim.model import Expected, Snapshot
 from affs_tools.crashsim.pieces import Piece, pieces_of
 
@@ -180,23 +181,13 @@ def _two_records(pieces: list[Piece], content: bytearray) -> Damage:
 
 
 def explore_damages(chosen: Sequence[Damage], tally: Tally) -> None:
-    """Each damage alone; failures go to the tally, damages to `states`."""
+    """Each damage alone."""
     base = base_of(BASE)
-    for damage in chosen:
-        tally.states += 1
-        mark = base.image.mark()
-        try:
-            outcome = judge(base, damage)
-            kind = damage.name.rstrip("0123456789.")
-            tally.outcomes[f"{kind}: {outcome}"] += 1
-        except Exception as error:  # noqa: BLE001 - whatever it is, the damage was not handled
-            message = str(error) if isinstance(error, Violation) else repr(error)
-            tally.failures.append(Failure(f"damage@{damage.name}", message))
-        finally:
-            base.image.revert(mark)
+    judges = [(f"damage@{damage.name}", partial(_judge, base, damage)) for damage in chosen]
+    judge_each(base.image, tally, judges)
 
 
-def judge(base: Base, damage: Damage) -> str:
+def _judge(base: Base, damage: Damage) -> str:
     """What became of it. Errors: Violation."""
     if damage.size is not None:
         image = Image(0)
@@ -212,7 +203,7 @@ def judge(base: Base, damage: Damage) -> str:
     if outcome == "served" and (needed or damage.size is not None or not damage.pieces):
         raise Violation("all of it is served as if nothing had happened")
     _must_be_found(image, damage)
-    return outcome
+    return f"{damage.name.rstrip('0123456789.')}: {outcome}"
 
 
 def _access(image: Image, base: Base) -> str:

@@ -3,16 +3,18 @@
 import copy
 import random
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache
+from functools import cache, partial
+from typing import TypeAlias, TypeVar
 from zlib import crc32
 
 from affs_fuse.core.constants import BLOCK_SIZE
 from affs_fuse.volume.barrier import Barrier
 from affs_fuse.volume.mkfs import MkfsOptions, format_device
 from affs_fuse.volume.superblock import write_superblock
-from affs_tools.crashsim.check import Verdict, Violation, judge, judge_damaged, recovery_log
+from affs_tools.crashsim.bounds import Violation, in_time
+from affs_tools.crashsim.check import Verdict, judge, judge_damaged, recovery_log
 from affs_tools.crashsim.device import Event, Image, Mark, Recorder, Write
 from affs_tools.crashsim.model import Expected, Model
 from affs_tools.crashsim.session import Difference, Session, Step, Time
@@ -26,7 +28,19 @@ from affs_tools.crashsim.states import (
 )
 from affs_tools.crashsim.workloads import BASES, PLACES, Workload
 
-__all__ = ["Base", "Explorer", "Failure", "Recording", "Tally", "base_of", "record", "replay"]
+__all__ = [
+    "Base",
+    "Explorer",
+    "Failure",
+    "PointJudge",
+    "Recording",
+    "Tally",
+    "base_of",
+    "explore_points",
+    "judge_each",
+    "record",
+    "replay",
+]
 
 IMAGE_BYTES = 64 << 20
 RECOVERY_DEPTH = Depth(16, 12)
@@ -75,6 +89,11 @@ class Tally:
     outcomes: Counter[str] = field(default_factory=Counter)
     failures: list[Failure] = field(default_factory=list)
 
+    def fail(self, replay: str, error: Exception, steps: tuple[Step, ...] = ()) -> None:
+        """Any other error than one of the judge's was not handled by the engine."""
+        known = isinstance(error, Violation | Difference)
+        self.failures.append(Failure(replay, str(error) if known else repr(error), steps))
+
     def add(self, other: "Tally") -> None:
         self.workloads += other.workloads
         self.states += other.states
@@ -107,6 +126,11 @@ def base_of(name: str) -> Base:
     return Base(image, model, time, {1: empty, **session.expected}, session.durable)
 
 
+P = TypeVar("P")
+PointJudge: TypeAlias = Callable[[Base, Workload, P], str]
+"""Judges a run of the workload in which this goes wrong; gives what became of it."""
+
+
 def record(base: Base, steps: Iterable[Step]) -> Recording:
     """Run steps on a recording device; the image is as before afterwards. Errors: Difference."""
     mark = base.image.mark()
@@ -122,6 +146,39 @@ def record(base: Base, steps: Iterable[Step]) -> Recording:
     finally:
         base.image.revert(mark)
     return Recording(recorder.log, {**base.expected, **session.expected}, base.durable)
+
+
+def judge_each(
+    image: Image,
+    tally: Tally,
+    judges: Iterable[tuple[str, Callable[[], str]]],
+    steps: tuple[Step, ...] = (),
+) -> None:
+    """Each fault, damage or lie alone: (replay id, what judges it and says what became of it).
+    They go to `states`; the image is as before afterwards. steps: for the failures."""
+    for name, judge_one in judges:
+        mark = image.mark()
+        tally.states += 1
+        try:
+            with in_time():
+                outcome = judge_one()
+            tally.outcomes[outcome] += 1
+        except Exception as error:  # noqa: BLE001 - whatever it is, it was not handled
+            tally.fail(name, error, steps)
+        finally:
+            image.revert(mark)
+
+
+def explore_points(
+    workload: Workload, tally: Tally, points: Sequence[P], judge_point: PointJudge[P]
+) -> None:
+    """Each fault in a run of the workload of its own."""
+    base = base_of(workload.base)
+    judges = [
+        (f"{workload.name}@{point}", partial(judge_point, base, workload, point))
+        for point in points
+    ]
+    judge_each(base.image, tally, judges, workload.steps)
 
 
 class Explorer:
@@ -186,13 +243,15 @@ class Explorer:
             self.tally.digests.add(digest)
             self.tally.states += 1
             thorough = digest % workload.thorough_every == 0
-            verdict = judge_state(image, recording, epoch, thorough=thorough)
+            with in_time():
+                verdict = judge_state(image, recording, epoch, thorough=thorough)
             self.tally.thorough += thorough
             self.tally.outcomes[("lie: " if epoch.lied else "") + verdict.outcome] += 1
             if thorough and not epoch.lied:
                 image.revert(mark)
                 apply(image, epoch, state)
-                self._explore_recovery(image, recording, shown, verdict)
+                with in_time():
+                    self._explore_recovery(image, recording, shown, verdict)
         except Exception as error:  # noqa: BLE001 - whatever it is, the state failed
             self._fail(workload, str(state), error)
             return True
@@ -232,8 +291,7 @@ class Explorer:
         image.revert(mark)
 
     def _fail(self, workload: Workload, state: str, error: Exception) -> None:
-        text = str(error) if isinstance(error, Violation | Difference) else repr(error)
-        self.tally.failures.append(Failure(f"{workload.name}@{state}", text, workload.steps))
+        self.tally.fail(f"{workload.name}@{state}", error, workload.steps)
 
 
 def judge_state(image: Image, recording: Recording, epoch: Epoch, *, thorough: bool) -> Verdict:

@@ -19,14 +19,15 @@ from affs_fuse.device.device import (
     classify,
 )
 from affs_fuse.errors import AffsError
-from affs_tools.crashsim.check import Violation, judge
+from affs_tools.crashsim.bounds import Violation
+from affs_tools.crashsim.check import judge
 from affs_tools.crashsim.device import Image, Recorder
-from affs_tools.crashsim.explore import Base, Failure, Tally, base_of
+from affs_tools.crashsim.explore import Base, base_of
 from affs_tools.crashsim.model import Expected
-from affs_tools.crashsim.session import Difference, Session, Step
+from affs_tools.crashsim.session import Session, Step
 from affs_tools.crashsim.workloads import Workload, data
 
-__all__ = ["KINDS", "Fault", "FaultyDevice", "explore_faults", "fault_workloads", "points_of"]
+__all__ = ["KINDS", "Fault", "FaultyDevice", "fault_workloads", "faults_of", "judge_fault"]
 
 ERRNOS = {
     "read": (errno.EIO, errno.ETIMEDOUT, errno.EINTR, 0),
@@ -143,7 +144,7 @@ def fault_workloads() -> Iterator[Workload]:
         yield Workload(f"fault/{name}", "kept", steps)
 
 
-def points_of(workload: Workload) -> list[Fault]:
+def faults_of(workload: Workload) -> list[Fault]:
     """Every fault at every call that the workload makes."""
     base = base_of(workload.base)
     mark = base.image.mark()
@@ -156,28 +157,6 @@ def points_of(workload: Workload) -> list[Fault]:
         for number in ERRNOS[kind]
         for sticky in (False, True)
     ]
-
-
-def explore_faults(workload: Workload, tally: Tally, faults: Sequence[Fault]) -> None:
-    """Each fault in a run of its own; failures go to the tally, points to `states`."""
-    base = base_of(workload.base)
-    tally.workloads += 1
-    for fault in faults:
-        mark = base.image.mark()
-        tally.states += 1
-        try:
-            outcome = _judge(base, workload, fault)
-            tally.outcomes[f"{fault.kind}: {outcome}"] += 1
-        except (Violation, Difference) as error:
-            _fail(tally, workload, fault, str(error))
-        except Exception as error:  # noqa: BLE001 - whatever it is, the fault was not handled
-            _fail(tally, workload, fault, repr(error))
-        finally:
-            base.image.revert(mark)
-
-
-def _fail(tally: Tally, workload: Workload, fault: Fault, message: str) -> None:
-    tally.failures.append(Failure(f"{workload.name}@{fault}", message, workload.steps))
 
 
 @dataclass(slots=True)
@@ -224,7 +203,8 @@ def _do(session: Session, step: Step) -> None:
         session.run([step])
 
 
-def _judge(base: Base, workload: Workload, fault: Fault) -> str:
+def judge_fault(base: Base, workload: Workload, fault: Fault) -> str:
+    """What became of it, in a run of its own. Errors: Violation, Difference."""
     run = _run(base, workload, fault)
     if not run.device.fired:
         raise Violation("the fault was never met: the run is not deterministic")
@@ -246,4 +226,4 @@ def _judge(base: Base, workload: Workload, fault: Fault) -> str:
             run.device.throw_away()
         judge(image, run.expected, run.durable, run.begun, thorough=fault.index % 8 == 0)
         image.revert(mark)
-    return "worked" if run.error is None else run.error.code
+    return f"{fault.kind}: {'worked' if run.error is None else run.error.code}"

@@ -10,7 +10,8 @@ from dataclasses import replace
 from affs_fuse.errors import AffsError
 from affs_fuse.volume.mkfs import MkfsOptions, format_device
 from affs_fuse.volume.superblock import read_superblock_copies
-from affs_tools.crashsim.check import Verdict, Violation, judge_damaged, open_state
+from affs_tools.crashsim.bounds import Violation
+from affs_tools.crashsim.check import Verdict, judge_damaged, open_state
 from affs_tools.crashsim.device import Flush, Image, Recorder
 from affs_tools.crashsim.explore import IMAGE_BYTES, Base, Failure, Tally, apply, base_of
 from affs_tools.crashsim.session import Time

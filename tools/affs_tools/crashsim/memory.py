@@ -9,7 +9,7 @@ volume has become read-only and says so. What was called durable is there, nothi
 """
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib import import_module
@@ -17,14 +17,15 @@ from types import ModuleType
 
 from affs_fuse.core import memory
 from affs_fuse.errors import AffsError
-from affs_tools.crashsim.check import Violation, judge
-from affs_tools.crashsim.explore import Base, Failure, Tally, base_of
+from affs_tools.crashsim.bounds import Violation
+from affs_tools.crashsim.check import judge
+from affs_tools.crashsim.explore import Base, base_of
 from affs_tools.crashsim.faults import FaultyDevice
 from affs_tools.crashsim.model import Expected
-from affs_tools.crashsim.session import Difference, Session, Step
+from affs_tools.crashsim.session import Session, Step
 from affs_tools.crashsim.workloads import Workload
 
-__all__ = ["WAYS", "Shortage", "explore_shortages", "shortages_of"]
+__all__ = ["WAYS", "Shortage", "judge_shortage", "shortages_of"]
 
 WAYS = ("malloc", "before", "after")
 _MODULES = ("bitmap", "checksum", "codec", "tree", "verify")
@@ -124,25 +125,6 @@ def shortages_of(workload: Workload) -> list[Shortage]:
     ]
 
 
-def explore_shortages(workload: Workload, tally: Tally, shortages: Sequence[Shortage]) -> None:
-    """Each shortage in a run of its own; failures go to the tally, points to `states`."""
-    base = base_of(workload.base)
-    tally.workloads += 1
-    for shortage in shortages:
-        mark = base.image.mark()
-        tally.states += 1
-        try:
-            outcome = _judge(base, workload, shortage)
-            tally.outcomes[f"{shortage.way}: {outcome}"] += 1
-        except Exception as error:  # noqa: BLE001 - whatever it is, it was not handled
-            known = isinstance(error, Violation | Difference)
-            message = str(error) if known else repr(error)
-            failure = Failure(f"{workload.name}@{shortage}", message, workload.steps)
-            tally.failures.append(failure)
-        finally:
-            base.image.revert(mark)
-
-
 class _Run:
     """One run of a workload. told: how often somebody was told that there is no memory."""
 
@@ -195,7 +177,8 @@ class _Run:
         memory.let_allocations_succeed()
 
 
-def _judge(base: Base, workload: Workload, shortage: Shortage) -> str:
+def judge_shortage(base: Base, workload: Workload, shortage: Shortage) -> str:
+    """What became of it, in a run of its own. Errors: Violation, Difference."""
     outcome = "worked"
     with _short(shortage) as core:
         run = _Run(base, workload, core)
@@ -216,9 +199,9 @@ def _judge(base: Base, workload: Workload, shortage: Shortage) -> str:
         thorough = shortage.index % 16 == 0
         judge(image, run.expected, run.durable, run.begun, thorough=thorough)
         image.revert(mark)
-    if outcome == "worked":
-        return "worked again" if run.told else "not noticed"
-    return f"read-only ({outcome})"
+    if outcome != "worked":
+        return f"{shortage.way}: read-only ({outcome})"
+    return f"{shortage.way}: {'worked again' if run.told else 'not noticed'}"
 
 
 def _must_be_read_only(session: Session, outcome: str) -> None:

@@ -15,11 +15,11 @@ from functools import partial
 from importlib import import_module
 
 from affs_tools.crashsim.crafted import all_names, explore_crafted
-from affs_tools.crashsim.damage import all_damages, explore_damages, flip_all_bits, metadata
-from affs_tools.crashsim.explore import Explorer, Tally
-from affs_tools.crashsim.faults import explore_faults, fault_workloads, points_of
+from affs_tools.crashsim.damage import Damage, all_damages, explore_damages, flip_all_bits, metadata
+from affs_tools.crashsim.explore import Explorer, Tally, explore_points
+from affs_tools.crashsim.faults import fault_workloads, faults_of, judge_fault
 from affs_tools.crashsim.formatting import NAMES, explore_mkfs
-from affs_tools.crashsim.memory import explore_shortages, shortages_of
+from affs_tools.crashsim.memory import judge_shortage, shortages_of
 from affs_tools.crashsim.states import Depth
 from affs_tools.crashsim.workloads import Workload, singles, stories
 
@@ -199,10 +199,13 @@ def hunt(mutant: Mutant) -> str:
     return explore_until_caught(mutant.hunts)
 
 
-def explore_until_caught(hunts: tuple[str, ...]) -> str:
-    """The first failure's replay id and message, or "" if there is none."""
+def explore_until_caught(hunts: tuple[str, ...], begin: Callable[[], None] | None = None) -> str:
+    """The first failure's replay id and message, or "" if there is none. begin: called before each
+    step, which is a workload or some faults, damages or images."""
     tally = Tally()
     for step in _hunted(hunts, tally):
+        if begin is not None:
+            begin()
         step()
         if tally.failures:
             first = tally.failures[0]
@@ -219,20 +222,34 @@ def _hunted(hunts: tuple[str, ...], tally: Tally) -> Iterator[Callable[[], None]
             yield partial(Explorer(tally, first_only=True).explore, _shallow(workload))
     for workload in fault_workloads():
         if workload.name.startswith(hunts):
-            yield partial(explore_faults, workload, tally, points_of(workload)[::3])
+            yield partial(explore_points, workload, tally, faults_of(workload)[::3], judge_fault)
         if "memory" in hunts:
-            yield partial(explore_shortages, workload, tally, shortages_of(workload)[::23])
+            chosen = shortages_of(workload)[::23]
+            yield partial(explore_points, workload, tally, chosen, judge_shortage)
     if "bits" in hunts:
         for piece in metadata()[::5]:
             yield partial(flip_all_bits, piece, tally)
-    if "damage" in hunts:
-        every = all_damages(2)[::7]
-        for at in range(0, len(every), HUNTED_AT_ONCE):
-            yield partial(explore_damages, every[at : at + HUNTED_AT_ONCE], tally)
+    damages = _hunted_damages(hunts)
+    for at in range(0, len(damages), HUNTED_AT_ONCE):
+        yield partial(explore_damages, damages[at : at + HUNTED_AT_ONCE], tally)
     named = [hunt.removeprefix("crafted@") for hunt in hunts if hunt.startswith("crafted@")]
     names = named + (all_names(short=True) if "crafted" in hunts else [])
     for at in range(0, len(names), HUNTED_AT_ONCE):
         yield partial(explore_crafted, names[at : at + HUNTED_AT_ONCE], tally)
+
+
+def _hunted_damages(hunts: tuple[str, ...]) -> list[Damage]:
+    """"damage": some of all; "damage@over/node": these, where they hit nothing but nodes."""
+    every = list(all_damages(2)[::7]) if "damage" in hunts else []
+    for hunt in hunts:
+        if hunt.startswith("damage@"):
+            name, _, kind = hunt.removeprefix("damage@").partition("/")
+            every += [
+                damage
+                for damage in all_damages(2)
+                if damage.name.startswith(name) and {p.kind for p in damage.pieces} == {kind}
+            ]
+    return every
 
 
 def _shallow(workload: Workload) -> Workload:

@@ -1,11 +1,21 @@
 """A process that explores with another build of the C core: `MODULE HUNT...`.
 
 The module must be in place before anything of AfFS is imported, so this file imports nothing of it.
+A state that takes too long is a violation (bounds.py), but a loop inside of C never comes back to
+Python: so a step that takes STEP_SECONDS_MAX ends the process.
 """
 
+import faulthandler
 import sys
 from importlib import import_module
 from importlib.util import module_from_spec, spec_from_file_location
+
+__all__ = ["HANGS", "STEP_SECONDS_MAX", "load_core", "main"]
+
+STEP_SECONDS_MAX = 300
+"""A step is one workload, or twenty damages or images: seconds, without a bug."""
+HANGS = "Timeout ("
+"""What faulthandler says first, on stderr, when the time is over."""
 
 
 def load_core(path: str) -> None:
@@ -20,7 +30,9 @@ def load_core(path: str) -> None:
 
 def main(path: str, hunts: tuple[str, ...]) -> int:
     load_core(path)
-    print(import_module("affs_tools.crashsim.mutants").explore_until_caught(hunts))
+    explore = import_module("affs_tools.crashsim.mutants").explore_until_caught
+    print(explore(hunts, lambda: faulthandler.dump_traceback_later(STEP_SECONDS_MAX, exit=True)))
+    faulthandler.cancel_dump_traceback_later()
     return 0
 
 
