@@ -16,16 +16,20 @@ from affs_fuse.core.constants import (
     ITEM_STATE,
     OBJECT_FIRST,
 )
-from affs_fuse.errors import AffsError
+from affs_fuse.errors import AffsError, Category
 from affs_fuse.posix import inodes
 from affs_fuse.posix.loaded_blocks import LoadedBlocks
+from affs_fuse.posix.namespace import Namespace
 from affs_fuse.volume import layout, verbs
 from affs_fuse.volume.half_done import Contradiction
 from affs_fuse.volume.missing import BlockRead
 from affs_fuse.volume.space_tree import read_segments
 from affs_fuse.volume.verify import verify_volume
-from affs_tools.crashsim.crafted import explore_crafted
-from affs_tools.crashsim.explore import Tally
+from affs_tools.crashsim.check import open_state, walk_state
+from affs_tools.crashsim.crafted import explore_crafted, tell
+from affs_tools.crashsim.damage import BASE
+from affs_tools.crashsim.device import Recorder
+from affs_tools.crashsim.explore import Tally, base_of
 
 
 def kept() -> Harness:
@@ -168,3 +172,19 @@ def test_the_check_names_the_copy_that_is_missing() -> None:
     found = {one.block: one.code for one in verify_volume(harness.device).findings}
     assert found[f"@{layout.owner_offset(1) // BLOCK_SIZE}"] == "verify.owner"
     assert found[f"@{layout.ring_offset(1, newest) // BLOCK_SIZE}"] == "verify.rings_differ"
+
+
+@pytest.mark.parametrize("lie", ["n3.e2.key.object=less", "n3.e2.key.object=more"])
+def test_keys_outside_of_what_the_node_above_says_are_refused_on_access(lie: str) -> None:
+    """Each node is whole, and its checksum right; the two do not belong together."""
+    image = base_of(BASE).image
+    mark = image.mark()
+    try:
+        tell(lie)
+        volume = open_state(Recorder(image))
+        with pytest.raises(AffsError) as caught:
+            walk_state(volume, Namespace(volume), 1)
+    finally:
+        image.revert(mark)
+    assert caught.value.category is Category.CORRUPT
+    assert "belongs to another" in caught.value.message

@@ -27,7 +27,7 @@ from affs_tools.crashsim.mutants import Mutant, NoFit, hunt
 from affs_tools.crashsim.native_mutants import NativeMutant, hunt_native
 from affs_tools.crashsim.pieces import Piece
 from affs_tools.crashsim.states import Depth
-from affs_tools.crashsim.workloads import Workload, find, pairs, singles, stories, triples
+from affs_tools.crashsim.workloads import Workload, find, meetings, pairs, singles, stories, triples
 
 __all__ = [
     "Figures",
@@ -47,7 +47,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 P = TypeVar("P", Fault, Shortage)
 Task = Callable[[], Tally]
-TRIPLES = 2800
+TRIPLES = 2950
 FAULTS_PER_TASK = 200
 WORKLOADS_PER_TASK = 80
 _LONG = ("full", "ring-", "wide/", "crowded/s", "crowded/o", "retention/2", "retention/4")
@@ -85,10 +85,11 @@ def crash_tasks(*, short: bool) -> list[Task]:
             *(_shallow(workload) for workload in islice(singles(), 0, None, 4)),
             *(_shallow(one) for one in stories() if not one.name.startswith(_LONG)),
             *islice(pairs(), 0, None, 151),
+            *islice(meetings(), 0, None, 43),
         ]
         depth = Depth(None, 20)
     else:
-        chosen = [*stories(), *singles(), *pairs(), *triples(TRIPLES)]
+        chosen = [*stories(), *singles(), *pairs(), *meetings(), *triples(TRIPLES)]
         depth = Depth(None, 400)
     for group in _alike(chosen):
         tasks.append(partial(_explore, group))

@@ -3,7 +3,6 @@ may hand out. Every recipe, every field's lies, and seeded ones; surgeon.py puts
 crafted_judge.py looks at what becomes of it.
 """
 
-from collections.abc import Callable
 from functools import cache, partial
 
 from affs_tools.crashsim.bounds import Violation
@@ -14,7 +13,7 @@ from affs_tools.crashsim.lies import Lie, lies
 from affs_tools.crashsim.recipes import Recipe, recipes, seeded
 from affs_tools.crashsim.surgeon import Surgeon
 
-__all__ = ["all_names", "explore_crafted"]
+__all__ = ["all_names", "explore_crafted", "tell"]
 
 SEEDS = 6000
 _HIDE = (".birth=", ".object_id=", "ancestor=")
@@ -47,7 +46,7 @@ def explore_crafted(names: list[str], tally: Tally) -> None:
 
 def _judge(name: str) -> str:
     recipe = _recipes().get(name)
-    _tell(name, recipe.tell if recipe is not None else None)
+    tell(name)
     by_chance = name.startswith("seed/")
     hides = by_chance or any(one in name for one in _HIDE)
     outcome = judge_crafted(base_of(BASE).image, may_hide=hides)
@@ -56,10 +55,12 @@ def _judge(name: str) -> str:
     return f"{'seeded' if by_chance else 'made'}: {outcome}"
 
 
-def _tell(name: str, recipe: Callable[[Surgeon], None] | None) -> None:
+def tell(name: str) -> None:
+    """Put one of all_names() into the base's image."""
     surgeon = Surgeon(base_of(BASE).image)
+    recipe = _recipes().get(name)
     if recipe is not None:
-        recipe(surgeon)
+        recipe.tell(surgeon)
     elif name.startswith("seed/"):
         seeded(surgeon, int(name.removeprefix("seed/")), list(_fields().values()))
     else:

@@ -50,8 +50,6 @@ class Mutant:
     hunts: tuple[str, ...]
 
 
-HUNTED_AT_ONCE = 20
-
 _ONES = ("one/create", "one/overwrite", "one/unlink", "verb/undo")
 _VERBS = ("verb/rollback", "verb/undo", "verb/publish", "reclaim/between", "reclaim/while-writing")
 _FAULTS = ("fault/write", "fault/large", "fault/reopen")
@@ -201,7 +199,7 @@ def hunt(mutant: Mutant) -> str:
 
 def explore_until_caught(hunts: tuple[str, ...], begin: Callable[[], None] | None = None) -> str:
     """The first failure's replay id and message, or "" if there is none. begin: called before each
-    step, which is a workload or some faults, damages or images."""
+    step, which is a workload, a damage or an image."""
     tally = Tally()
     for step in _hunted(hunts, tally):
         if begin is not None:
@@ -229,13 +227,12 @@ def _hunted(hunts: tuple[str, ...], tally: Tally) -> Iterator[Callable[[], None]
     if "bits" in hunts:
         for piece in metadata()[::5]:
             yield partial(flip_all_bits, piece, tally)
-    damages = _hunted_damages(hunts)
-    for at in range(0, len(damages), HUNTED_AT_ONCE):
-        yield partial(explore_damages, damages[at : at + HUNTED_AT_ONCE], tally)
+    for damage in _hunted_damages(hunts):
+        yield partial(explore_damages, [damage], tally)
     named = [hunt.removeprefix("crafted@") for hunt in hunts if hunt.startswith("crafted@")]
     names = named + (all_names(short=True) if "crafted" in hunts else [])
-    for at in range(0, len(names), HUNTED_AT_ONCE):
-        yield partial(explore_crafted, names[at : at + HUNTED_AT_ONCE], tally)
+    for name in names:
+        yield partial(explore_crafted, [name], tally)
 
 
 def _hunted_damages(hunts: tuple[str, ...]) -> list[Damage]:

@@ -13,7 +13,7 @@ from importlib.util import module_from_spec, spec_from_file_location
 __all__ = ["HANGS", "STEP_SECONDS_MAX", "load_core", "main"]
 
 STEP_SECONDS_MAX = 300
-"""A step is one workload, or twenty damages or images: seconds, without a bug."""
+"""A step is a workload, a damage or an image: seconds, without a bug."""
 HANGS = "Timeout ("
 """What faulthandler says first, on stderr, when the time is over."""
 

@@ -64,7 +64,8 @@ NATIVE_MUTANTS = (
                  "result = compare_pointer(&node, pointer);", "result = AFFS_OK;",
                  ("damage@over/node",)),
     NativeMutant("c-order-of-keys-not-checked", "node.c",
-                 "if (i > 0 && affs_slot_compare(&slot, &key) <= 0)", "if (0)", ("crafted",)),
+                 "if (i > 0 && affs_slot_compare(&slot, &key) <= 0)", "if (0)",
+                 ("crafted@leaf/backwards", "crafted@leaf/twice-the-same-key")),
     NativeMutant("c-items-not-verified", "node.c",
                  "int result = affs_verify_item(node->tree, &key, image + slot.data_offset, "
                  "slot.data_length);", "int result = AFFS_OK;", ("crafted",)),

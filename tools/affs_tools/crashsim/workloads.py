@@ -14,10 +14,12 @@ from affs_tools.crashsim.states import Depth
 
 __all__ = [
     "BASES",
+    "MEETINGS",
     "OPERATIONS",
     "PLACES",
     "Workload",
     "find",
+    "meetings",
     "pairs",
     "singles",
     "stories",
@@ -212,6 +214,33 @@ def triples(count: int, seed: int = 1) -> Iterator[Workload]:
             f"three/{seed}.{index}/{name}", "small", (*steps, _COMMIT),
             Depth(40, 26), Depth(8, 4), 16,
         )  # fmt: skip
+
+
+MEETINGS: dict[str, tuple[Step, ...]] = {
+    "checkpoint": (("checkpoint", "new"),),
+    "publish": (("publish", "new"),),
+    "publish-kept": (("publish_kept", "one"),),
+    "rollback": (("rollback", "one"),),
+    "discard": (("rollback", "two", True),),
+    "undo": (("rollback", "one"), ("rollback", "")),
+    "reclaim": (("delete", "one"), ("reclaim",)),
+    "ahead": (("ahead",),),
+    "kill": (("kill",),),
+    "close": (("close",),),
+}
+
+
+def meetings() -> Iterator[Workload]:
+    """Each operation, what happens to whole states right after it, and another operation."""
+    names = list(OPERATIONS)
+    for place, (name, before) in enumerate(OPERATIONS.items()):
+        for turn, (verb, steps) in enumerate(MEETINGS.items()):
+            other = names[(place + 1 + 3 * turn) % len(names)]
+            yield Workload(
+                f"meet/{name}+{verb}+{other}", "kept",
+                (*_translated(before), *steps, *_translated(OPERATIONS[other]), _COMMIT),
+                Depth(40, 26), Depth(8, 4), 16,
+            )  # fmt: skip
 
 
 def stories() -> Iterator[Workload]:
@@ -409,7 +438,7 @@ def _full_steps() -> tuple[Step, ...]:
 
 @cache
 def _by_name() -> dict[str, Workload]:
-    every = [*singles(), *pairs(), *stories(), *triples(4000)]
+    every = [*singles(), *pairs(), *meetings(), *stories(), *triples(4000)]
     return {workload.name: workload for workload in every}
 
 
