@@ -11,11 +11,13 @@ ffibuilder = FFI()
 ffibuilder.cdef((FOLDER / "affs_requests.h").read_text())
 ffibuilder.cdef(
     'extern "Python" void affs_requests_take(int descriptor, void *request, size_t length);'
+    'extern "Python" int64_t affs_requests_take_write('
+    "    int descriptor, void *request, size_t length, int handed_over);"
 )
 ffibuilder.set_source(
     "affs_fuse._requests",
     # cffi defines the callback in its own text, so the code that calls it is part of that text.
-    '#include "requests.c"',
+    '#include "requests.c"\n#include "channel.c"',
     include_dirs=["native/requests"],
     depends=[f"native/requests/{path.name}" for path in sorted(FOLDER.glob("*.[ch]"))],
     extra_compile_args=[

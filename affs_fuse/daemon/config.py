@@ -127,6 +127,7 @@ class MountConfig:
     takeover: bool = False
     views: str = "owner"
     spin: str = "auto"
+    channel: str = "own"
     metrics: Target | None = None
     hooks: str = "listed"
     log_format: str = "text"

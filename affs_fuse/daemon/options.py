@@ -99,6 +99,8 @@ def _specs() -> Iterator[OptionSpec]:
         OptionSpec("views", Kind.CHOICE, "who may enter .affs (owner)", ("owner", "all")),
         OptionSpec("spin", Kind.CHOICE, "poll briefly for the next request (auto)",
                    ("on", "off", "auto")),
+        OptionSpec("channel", Kind.CHOICE, "who reads requests from the kernel (own)",
+                   ("own", "libfuse")),
     )
 
 

@@ -19,6 +19,8 @@ from affs_fuse.fuse.more_operations import MoreOperations
 from affs_fuse.fuse.mount import MountRequest, Session
 from affs_fuse.fuse.mount_table import MS_RDONLY
 from affs_fuse.fuse.operations import CACHE_TIMEOUT_S, Operations
+from affs_fuse.fuse.requests import RequestServer
+from affs_fuse.fuse.writing import Writes
 from affs_fuse.posix.namespace import DoorOwner, Namespace
 from affs_fuse.runtime.authentication import Authentication, PeerCredentials, Tokens
 from affs_fuse.runtime.commands import COMMANDS
@@ -70,6 +72,7 @@ def build_parts(
     volume: Volume, config: MountConfig, environment: Environment, control_path: str, version: str
 ) -> Parts:
     """control_path: "" for no control socket."""
+    monotonic = SYSTEM_CLOCK.monotonic
     following = config.view == "published"
     counts = LookupCounts()
     kernel = KernelCaches(config.directory, counts)
@@ -82,6 +85,7 @@ def build_parts(
     )
     slow = SlowLog(SYSTEM_CLOCK, config.slow_s)
     latencies = Latencies(slow.threshold_s, slow.request)
+    backends = (config.volume,)
     engine = Engine(
         volume,
         namespace,
@@ -90,9 +94,7 @@ def build_parts(
         EngineSettings(
             commit_interval_s=config.commit_interval_s,
             dirty_bytes=config.dirty_bytes,
-            backends=(config.volume,),
-            version=version,
-            following=following,
+            backends=backends, version=version, following=following,
         ),
         latencies,
     )
@@ -102,15 +104,15 @@ def build_parts(
     observation = Observation(slow, Metrics({"volume": uuid}), hooks)
     operations = Operations(
         engine, namespace, kernel, counts, control_path, timeout_s,
-        monotonic=SYSTEM_CLOCK.monotonic,
-        latencies=latencies,
+        monotonic=monotonic, latencies=latencies,
     )
     session = Session(
         operations,
         MoreOperations(engine, namespace, counts, timeout_s),
+        Writes(engine, namespace, kernel, operations, RequestServer.tells_who_drops),
         _mount_request(volume, config, environment),
-        spin=config.spin,
-        monotonic=SYSTEM_CLOCK.monotonic,
+        spin=config.spin, channel=config.channel == "own", busy=lambda: engine.busy,
+        monotonic=monotonic,
     )
     sessions = _sessions(engine, environment)
     dispatcher = Dispatcher(

@@ -8,6 +8,7 @@ import errno
 import os
 import struct
 
+from affs_fuse.core.checksum import Buffer
 from affs_fuse.core.constants import BLOCK_SIZE
 from affs_fuse.fuse.lookup_counts import LookupCounts
 from affs_fuse.fuse.requests import Handler, Header
@@ -56,29 +57,30 @@ class MoreOperations:
             TMPFILE: self.tmpfile,
         }  # fmt: skip
 
-    async def lseek(self, header: Header, body: bytes) -> bytes:
+    async def lseek(self, header: Header, body: Buffer) -> bytes:
         handle, offset, whence, _ = _LSEEK_IN.unpack_from(body)
         if whence not in (os.SEEK_DATA, os.SEEK_HOLE):
             raise posix_error(errno.EINVAL)
         hole = whence == os.SEEK_HOLE
         return _LSEEK_OUT.pack(await self._engine.file_space.seek(handle, offset, hole=hole))
 
-    async def fallocate(self, header: Header, body: bytes) -> bytes:
+    async def fallocate(self, header: Header, body: Buffer) -> bytes:
         handle, offset, length, mode, _ = _FALLOCATE_IN.unpack_from(body)
         space = self._engine.file_space
+        who = credentials_from(header.uid, header.gid, header.pid, 0)
         grow = not mode & KEEP_SIZE
         action = mode & ~KEEP_SIZE
         if action not in (0, PUNCH_HOLE, ZERO_RANGE):
             raise posix_error(errno.EOPNOTSUPP)
         if not action:
-            await space.fill(handle, offset, length, grow=grow)
+            await space.fill(handle, offset, length, who, grow=grow)
             return b""
-        await space.punch(handle, offset, length)
+        await space.punch(handle, offset, length, who)
         if grow:
-            await space.extend(handle, offset + length)
+            await space.extend(handle, offset + length, who)
         return b""
 
-    async def tmpfile(self, header: Header, body: bytes) -> bytes:
+    async def tmpfile(self, header: Header, body: Buffer) -> bytes:
         flags, mode, umask, _ = _CREATE_IN.unpack_from(body)
         handle, attributes = await self._engine.run(
             self._namespace.create_nameless, header.node, mode, flags,
@@ -92,7 +94,7 @@ class MoreOperations:
         )
         return entry + _attributes(attributes) + _OPEN_OUT.pack(handle, FOPEN_KEEP_CACHE, 0)
 
-    async def statx(self, header: Header, body: bytes) -> bytes:
+    async def statx(self, header: Header, body: Buffer) -> bytes:
         attributes = await self._engine.run(self._namespace.getattr, header.node)
         return _STATX_OUT.pack(*self._timeout, 0) + _statx(attributes)
 

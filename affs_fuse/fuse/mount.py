@@ -24,6 +24,7 @@ from affs_fuse.fuse.more_operations import MoreOperations
 from affs_fuse.fuse.operations import Operations
 from affs_fuse.fuse.requests import RequestServer
 from affs_fuse.fuse.spin import SpinningLowlevel, SpinningTrio, SpinStatistics, spin_is_worth_it
+from affs_fuse.fuse.writing import WRITE, Writes
 
 __all__ = ["MountRequest", "Session", "clear_dead_mount"]
 
@@ -107,15 +108,19 @@ class Session:
     """A mount and its request loop. One a process: pyfuse3 keeps the session in its module."""
 
     def __init__(
-        self, operations: Operations, more: MoreOperations, request: MountRequest, *,
-        spin: str, monotonic: Callable[[], float],
+        self, operations: Operations, more: MoreOperations, writes: Writes,
+        request: MountRequest, *, spin: str, channel: bool, busy: Callable[[], bool],
+        monotonic: Callable[[], float],
     ) -> None:
         self._operations = operations
-        self._requests = RequestServer(more.handlers, operations, monotonic)
+        self._requests = RequestServer(
+            {**more.handlers, WRITE: writes.write}, writes.take, operations, monotonic,
+            channel=channel,
+        )
         self._request = request
         self._entry: mount_table.MountEntry | None = None
         polls = spin == "on" or (spin == "auto" and spin_is_worth_it())
-        self._lowlevel = SpinningLowlevel(monotonic, spin=polls)
+        self._lowlevel = SpinningLowlevel(monotonic, busy, spin=polls)
         self._open = False
 
     def mount(self) -> None:
@@ -194,6 +199,8 @@ class Session:
         """After the first answer: read ahead as far as one request reaches."""
         if not self._requests.pass_by():
             _log.warning("pyfuse3 was loaded too early: holes, fallocate and O_TMPFILE do not work")
+        elif not self._requests.channel():
+            _log.info("requests are read by libfuse: writing is slower than it could be")
         if self._entry is None or not self._request.privileged:
             return
         try:

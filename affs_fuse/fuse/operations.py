@@ -143,6 +143,10 @@ class Operations(pyfuse3.Operations):
             self._refusals[number] = self._refusals.get(number, 0) + 1
         self._latencies.note(name, self._monotonic() - started)
 
+    def note_written(self, size: int) -> None:
+        """By a request that was answered beside pyfuse3, in bytes."""
+        self._written_bytes += size
+
     def statistics(self) -> OperationStatistics:
         return OperationStatistics(
             self._failures, len(self._counts), self._read_bytes, self._written_bytes,

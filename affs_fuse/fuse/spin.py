@@ -10,7 +10,8 @@ Invariants:
 - Reading never blocks the loop, not even for a request that vanishes before it is read.
 - The loop's other tasks wait at most TURN_S for a turn when no request is there, and get one after
   TURN_REQUESTS requests at most.
-- Spinning stops where it does not pay: when nothing followed several times, and on a single CPU.
+- Spinning stops where it does not pay: when nothing followed several times, on a single CPU, and
+  while workers can use the processor.
 """
 
 import os
@@ -53,11 +54,14 @@ def spin_is_worth_it() -> bool:
 class SpinningLowlevel:
     """The part of trio.lowlevel that pyfuse3 uses; wait_readable polls first.
 
-    monotonic: seconds. spin: whether to poll at all.
+    monotonic: seconds. spin: whether to poll at all. busy: whether others can use the processor.
     """
 
-    def __init__(self, monotonic: Callable[[], float], *, spin: bool) -> None:
+    def __init__(
+        self, monotonic: Callable[[], float], busy: Callable[[], bool], *, spin: bool
+    ) -> None:
         self._monotonic = monotonic
+        self._busy = busy
         self._spin = spin
         self._pollers: dict[int, _Poller] = {}
         self._since_turn = 0
@@ -83,7 +87,7 @@ class SpinningLowlevel:
         if poller.poll(0):
             self._at_once += 1
             return
-        if self._spin and self._idle_spins < _IDLE_SPINS_MAX:
+        if self._spin and self._idle_spins < _IDLE_SPINS_MAX and not self._busy():
             begun = self._monotonic()
             for seconds in (TURN_S, SPIN_S):
                 while self._monotonic() < begun + seconds:

@@ -1,8 +1,8 @@
 """Changing attributes: chmod, chown, truncate, utimensat; and what writing does to them.
 
-fs/attr.c is the model: a change of owner takes setuid and setgid, truncating does so unless the
-caller is privileged, and before a write the kernel does it; all of them take security.capability;
-chmod goes into the access ACL.
+fs/attr.c is the model: a change of owner takes setuid and setgid, truncating and writing do so
+unless the caller is privileged; all of them take security.capability; chmod goes into the access
+ACL.
 """
 
 import errno
@@ -18,23 +18,36 @@ from affs_fuse.posix.context import Context
 from affs_fuse.posix.errors import posix_error
 from affs_fuse.posix.extents import OFFSET_END
 from affs_fuse.posix.file_data import Truncation
-from affs_fuse.posix.handles import Handle, OpenObject
+from affs_fuse.posix.handles import Handle
 from affs_fuse.posix.permissions import (
     Credentials,
     mode_after_chmod,
     mode_after_chown,
+    mode_after_opened_writing,
     mode_after_truncating,
     mode_after_writing,
 )
 from affs_fuse.posix.xattrs import Found
 from affs_fuse.volume.reserve import RoomKind
 
-__all__ = ["SIZE_MAX", "change", "find_capability", "write", "write_at"]
+__all__ = ["SIZE_MAX", "Writing", "change", "find_capability", "write", "write_at"]
 
 SIZE_MAX = OFFSET_END - 1
 """Bytes of the largest file."""
 ID_NONE = 0xFFFFFFFF
 _MASK = 4095
+
+
+class Writing(NamedTuple):
+    """What a request tells of a write beside its bytes. drops: the writer may not keep setuid and
+    setgid. append: its descriptor has O_APPEND now. paged: pages that were changed through a
+    mapping, in nobody's name.
+    """
+
+    writer: Credentials
+    drops: bool
+    append: bool
+    paged: bool
 
 
 class _AclChange(NamedTuple):
@@ -50,11 +63,9 @@ def change(
     changes: Changes,
     credentials: Credentials,
     stamp: bool = False,
-    *,
-    writing: bool = False,
 ) -> Attributes:
     """setattr: all of `changes` or none. stamp: a new size moves mtime even if it is the old size
-    (ftruncate and O_TRUNC, not truncate). writing: mode bits go as with a write (fallocate).
+    (ftruncate and O_TRUNC, not truncate).
 
     Errors: EFBIG, EINVAL, EISDIR, ESTALE; NodeMissing; volume.no_space, volume.read_only.
     """
@@ -66,10 +77,10 @@ def change(
     if changes.size is not None:
         _check_size(inode, changes.size)
         truncation = context.data.plan_truncate(number, inode, changes.size)
-        rule = mode_after_writing if writing else mode_after_truncating
-        kept = rule(inode._replace(mode=after.mode), credentials)
-        after = after._replace(mode=kept)
-    sheds = changes.size is not None or changes.uid is not None or changes.gid is not None
+        after = after._replace(
+            mode=mode_after_truncating(inode._replace(mode=after.mode), credentials)
+        )
+    sheds = changes.size is not None or _sheds_as_chown(inode, changes, credentials)
     if sheds and not stat.S_ISDIR(inode.mode):
         capability = find_capability(context, number)
     new_acl: _AclChange | None = None
@@ -98,12 +109,15 @@ def change(
     opened = context.handles.of(number)
     if opened is not None:
         opened.size_told = after.size
+        opened.mode_moved |= changes.mode is None and after.mode != inode.mode
     return reported(number, after, context.data.buffered_blocks(number))
 
 
-def write(context: Context, handle: Handle, offset: int, data: Buffer) -> int:
+def write(
+    context: Context, handle: Handle, offset: int, data: Buffer, told: Writing | None = None
+) -> int:
     """Write `data` at `offset`; its length. With O_APPEND, an offset where the caller last saw the
-    end of the file means where the end is now.
+    end of the file means where the end is now. told: None where nothing is known.
 
     Errors: EFBIG, EISDIR, ESTALE; NodeMissing, DataMissing; volume.no_space, volume.read_only.
     """
@@ -112,21 +126,23 @@ def write(context: Context, handle: Handle, offset: int, data: Buffer) -> int:
         return 0
     end_told = offset + length
     at = offset
-    if handle.append and _is_append(handle.object, offset, end_told):
+    if _is_append(handle, offset, end_told, told):
         at = inodes.load(context.tree, handle.number).size
-    write_at(context, handle, at, data)
+    write_at(context, handle, at, data, told)
     handle.object.size_told = max(handle.object.size_told, end_told)
     return length
 
 
-def write_at(context: Context, handle: Handle, offset: int, data: Buffer) -> None:
+def write_at(
+    context: Context, handle: Handle, offset: int, data: Buffer, told: Writing | None = None
+) -> None:
     """The same for at least one byte, and at this offset whatever the handle's flags say."""
     number = handle.number
     inode = inodes.load(context.tree, number)
     end = offset + len(data)
     if end > SIZE_MAX:
         raise posix_error(errno.EFBIG, "a file has less than 2^63 bytes")
-    mode = mode_after_writing(inode, handle.credentials)
+    mode = _mode_after(inode, handle, told)
     capability: Found | None = None
     if not handle.object.plain:
         capability = find_capability(context, number)
@@ -139,6 +155,7 @@ def write_at(context: Context, handle: Handle, offset: int, data: Buffer) -> Non
     if capability is not None:
         xattrs.drop(context, number, capability)
     handle.object.plain = True
+    handle.object.mode_moved |= mode != inode.mode
     inodes.save(
         context.tree,
         number,
@@ -161,19 +178,32 @@ def find_capability(context: Context, number: int) -> Found | None:
     return found if found.payload is not None else None
 
 
-def _is_append(opened: OpenObject, offset: int, end: int) -> bool:
-    """Whether a write through a handle that was opened with O_APPEND means the end of the file.
+def _mode_after(inode: Inode, handle: Handle, told: Writing | None) -> int:
+    if told is None:
+        return mode_after_opened_writing(inode, handle.credentials)
+    return mode_after_writing(inode, told.writer) if told.drops else inode.mode
 
-    The kernel sends appends to where it takes the end to be. Other offsets are meant: the flag may
-    have been taken away (fcntl F_SETFL), and pages of shared mappings are written back through any
-    handle that can write; pyfuse3 hands over nothing that tells them apart. A page lies before the
-    end, is aligned, and is whole unless the file ends in it.
+
+def _is_append(handle: Handle, offset: int, end: int, told: Writing | None) -> bool:
+    """Whether a write means the end of the file, wherever that is.
+
+    The kernel sends appends to where it takes the end to be. Other offsets are meant, also where
+    several appends are under way at once. Where the request does not tell, the flag may have been
+    taken away meanwhile (fcntl F_SETFL), and it may be pages of a shared mapping, which are written
+    back through any handle that can write: a page lies before the end, is aligned, and is whole
+    unless the file ends in it.
     """
-    told = opened.size_told
-    if offset == told:
+    appends = handle.append if told is None else told.append and not told.paged
+    if not appends:
+        return False
+    opened = handle.object
+    if offset == opened.size_told:
         return True
-    page = not offset & _MASK and offset < told and (not end & _MASK or end == told)
-    return offset == opened.size_before and not page
+    if offset != opened.size_before:
+        return False
+    size = opened.size_told
+    page = not offset & _MASK and offset < size and (not end & _MASK or end == size)
+    return told is not None or not page
 
 
 def _check_size(inode: Inode, size: int) -> None:
@@ -185,6 +215,14 @@ def _check_size(inode: Inode, size: int) -> None:
         raise posix_error(errno.EFBIG, "a file has less than 2^63 bytes")
 
 
+def _sheds_as_chown(inode: Inode, changes: Changes, credentials: Credentials) -> bool:
+    """Nothing to change is chown(2) without ids, which takes the owner, or the kernel asking before
+    a write that takes the privileges anyway."""
+    if changes == Changes():
+        return credentials.privileged or credentials.uid == inode.uid
+    return changes.uid is not None or changes.gid is not None
+
+
 def _with_owner_and_mode(inode: Inode, changes: Changes, credentials: Credentials) -> Inode:
     uid = inode.uid if changes.uid is None else changes.uid
     gid = inode.gid if changes.gid is None else changes.gid
@@ -193,7 +231,7 @@ def _with_owner_and_mode(inode: Inode, changes: Changes, credentials: Credential
     mode = inode.mode
     if changes.mode is not None:
         mode = mode_after_chmod(inode, changes.mode, gid, credentials)
-    if changes.uid is not None or changes.gid is not None:
+    if _sheds_as_chown(inode, changes, credentials):
         mode = mode_after_chown(inode, mode, credentials)
     if (mode, uid, gid) == (inode.mode, inode.uid, inode.gid):
         return inode

@@ -45,12 +45,14 @@ class OpenObject:
     size_told: the size that the kernel takes the file to have; a rollback changes the size behind
     its back, and appends then arrive at the old end. size_before: what it took it to be before the
     last correction, which may have crossed an append (-1: none). plain: known to have no
-    security.capability. mappers: handles that a shared mapping may write through. nameless: made
-    without a name (O_TMPFILE), and may still get one.
+    security.capability. mode_moved: a write took setuid or setgid, and nobody has told the kernel.
+    mappers: handles that a shared mapping may write through. nameless: made without a name
+    (O_TMPFILE), and may still get one.
     """
 
     __slots__ = (
-        "handles", "mappers", "nameless", "plain", "size_before", "size_told", "writers",
+        "handles", "mappers", "mode_moved", "nameless", "plain", "size_before", "size_told",
+        "writers",
     )  # fmt: skip
 
     def __init__(self, size: int) -> None:
@@ -59,6 +61,7 @@ class OpenObject:
         self.size_told = size
         self.size_before = -1
         self.plain = False
+        self.mode_moved = False
         self.mappers = 0
         self.nameless = False
 
@@ -115,6 +118,11 @@ class Handles:
     def numbers(self) -> list[int]:
         """Objects with a handle."""
         return list(self._objects)
+
+    def doubt(self) -> None:
+        """The objects have become those of another state: it may have a security.capability."""
+        for opened in self._objects.values():
+            opened.plain = False
 
     def writable(self) -> list[int]:
         """Objects with a handle that can write."""

@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 
+from affs_fuse.core.checksum import Buffer
 from affs_fuse.core.codec import Inode
 from affs_fuse.core.constants import BLOCK_SHIFT, OBJECT_BITS, OBJECT_ROOT
 from affs_fuse.core.tree import NodeMissing
@@ -28,6 +29,7 @@ from affs_fuse.errors import AffsError
 from affs_fuse.posix import changing, holes, inodes, linking, making, names, reading, xattrs
 from affs_fuse.posix.access import allows
 from affs_fuse.posix.attributes import ATIME_POLICIES, Attributes, Changes, atime_due, reported
+from affs_fuse.posix.changing import Writing
 from affs_fuse.posix.context import Context
 from affs_fuse.posix.errors import posix_error
 from affs_fuse.posix.files_by_path import FilesByPath
@@ -357,16 +359,15 @@ class Namespace:
             self._note_access_of(number, inode)
         return data
 
-    def write(self, handle: int, offset: int, data: bytes) -> int:
-        """All of `data`; with O_APPEND, what the kernel takes to be the end means the present end.
-
-        Errors: EBADF, EFBIG, ESTALE; volume.no_space, volume.read_only.
-        """
+    def write(
+        self, handle: int, offset: int, data: Buffer, told: Writing | None = None
+    ) -> int:
+        """As changing.write: all of `data`. Errors: EBADF too."""
         opened = self._writing(handle)
         context = self._context
         if opened.number in self._diverted and self._former is not None:
             context = self._former
-        return changing.write(context, opened, offset, data)
+        return changing.write(context, opened, offset, data, told)
 
     # ---- holes: a part of the work each, see holes.py ----
 
@@ -411,13 +412,10 @@ class Namespace:
         self._volume.reserve_data(blocks)
         self._volume.release_data(blocks)
 
-    def resize(self, handle: int, size: int) -> None:
-        """As ftruncate, which moves the times also to the same size, but a write for the mode."""
-        opened = self._writing(handle)
-        changing.change(
-            self._context, opened.number, Changes(size=size), opened.credentials, stamp=True,
-            writing=True,
-        )
+    def resize(self, handle: int, size: int, credentials: Credentials) -> None:
+        """As ftruncate, which moves the times also to the same size."""
+        number = self._writing(handle).number
+        changing.change(self._context, number, Changes(size=size), credentials, stamp=True)
 
     def _writing(self, handle: int) -> Handle:
         opened = self._handles.get(handle)
@@ -570,6 +568,7 @@ class Namespace:
         assert self._former is None, "what the last rollback left is not flushed yet"
         self._former = self._context
         self._context = Context(self._volume, state, self._handles, self._referenced)
+        self._handles.doubt()
 
     def divert(self, abandoned: WorkingState, numbers: Iterable[int]) -> None:
         """Until stop_diverting(), writes to these files go to the state that switch() left: the
@@ -581,6 +580,7 @@ class Namespace:
 
     def stop_diverting(self) -> None:
         self._diverted = frozenset()
+        self._handles.doubt()
 
     def renew_generations(self, numbers: Iterable[int]) -> None:
         """Directories that come back from the dead get another generation: new to the kernel."""

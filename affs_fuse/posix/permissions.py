@@ -21,6 +21,7 @@ __all__ = [
     "initial_mode",
     "mode_after_chmod",
     "mode_after_chown",
+    "mode_after_opened_writing",
     "mode_after_truncating",
     "mode_after_writing",
     "permitted",
@@ -99,16 +100,20 @@ def mode_after_truncating(inode: Inode, credentials: Credentials) -> int:
     """Truncating a regular file, or replacing its content as a whole, takes setuid and setgid,
     unless the caller is privileged.
     """
+    return inode.mode if credentials.privileged else mode_after_writing(inode, credentials)
+
+
+def mode_after_writing(inode: Inode, writer: Credentials) -> int:
+    """Writing takes them from whoever has no privilege to keep them (CAP_FSETID)."""
     mode = inode.mode
-    if not mode & PRIVILEGE_BITS or credentials.privileged:
+    if not mode & PRIVILEGE_BITS:
         return mode
-    return mode & ~_droppable(inode, mode, credentials)
+    return mode & ~_droppable(inode, mode, writer)
 
 
-def mode_after_writing(inode: Inode, opener: Credentials) -> int:
-    """Writing takes them too. The kernel knows who writes, and has done it before the write comes
-    here, but for setgid without group execute. That is judged by who opened the file: the requests
-    that write do not say who does it.
+def mode_after_opened_writing(inode: Inode, opener: Credentials) -> int:
+    """The same where nobody says who writes: the kernel knows, and has taken them before the write
+    comes here, but for setgid without group execute. That is judged by who opened the file.
     """
     mode = inode.mode
     if mode & (stat.S_ISGID | stat.S_IXGRP) != stat.S_ISGID or _may_set_gid(opener, inode.gid):

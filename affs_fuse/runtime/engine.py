@@ -15,8 +15,10 @@ from typing import Any, ParamSpec, TypeVar
 
 import trio
 
+from affs_fuse.core.checksum import Buffer
 from affs_fuse.core.constants import OBJECT_BITS
 from affs_fuse.errors import AffsError
+from affs_fuse.posix.changing import Writing
 from affs_fuse.posix.namespace import Namespace
 from affs_fuse.runtime.asker import Asker
 from affs_fuse.runtime.committer import Committer, CommitterStatistics
@@ -209,9 +211,7 @@ class Engine:
 
         Errors: its own; device.*, volume.* of loading.
         """
-        self._operations += 1
-        if not self._operations % PRESSURE_EVERY and self._volume.wants_commit:
-            self._committer.wake()
+        self._note_operation()
         try:
             return self._volume.attempt(function, *args, **kwargs)
         except (NodeMissing, DataMissing, AffsError) as error:
@@ -220,6 +220,11 @@ class Engine:
             self._committer.tell_read_only()
             raise
         return await self._run_again(first, lambda: function(*args, **kwargs))
+
+    def _note_operation(self) -> None:
+        self._operations += 1
+        if not self._operations % PRESSURE_EVERY and self._volume.wants_commit:
+            self._committer.wake()
 
     async def _run_again(
         self, failure: NodeMissing | DataMissing | AffsError, function: Callable[[], R]
@@ -282,14 +287,32 @@ class Engine:
             or next_end_of_grace(self._volume) is not None
         )
 
-    async def write(self, handle: int, offset: int, data: bytes) -> int:
+    async def write(
+        self, handle: int, offset: int, data: Buffer, told: Writing | None = None
+    ) -> int:
         """Write to an open file; waits while too much is in memory. Errors: as `run`."""
         if self._writeback.full:
             await self._writeback.throttle()
-        written = await self.run(self._namespace.write, handle, offset, data)
-        if self._namespace.dirty_bytes > self._writeback.start_bytes:
-            self._writeback.wake()
+        written = await self.run(self._namespace.write, handle, offset, data, told)
+        self._wake_writeback()
         return written
+
+    def write_at_once(self, handle: int, offset: int, data: Buffer, told: Writing) -> int | None:
+        """The same in this turn of the loop. None, and nothing has happened, where something has
+        to be waited for, or it fails: `write` finds out which."""
+        if self._writeback.full:
+            return None
+        self._note_operation()
+        try:
+            written = self._volume.attempt(self._namespace.write, handle, offset, data, told)
+        except (NodeMissing, DataMissing, AffsError, OSError):
+            return None
+        self._wake_writeback()
+        return written
+
+    def _wake_writeback(self) -> None:
+        if self._namespace.dirty_bytes - self._volume.flights.bytes > self._writeback.start_bytes:
+            self._writeback.wake()
 
     def forget(self, inodes: Sequence[int]) -> None:
         """The kernel does not know these inodes any more."""
@@ -529,6 +552,11 @@ class Engine:
         if not self._volume.read_only:
             self._events.end()
         await self._committer.commit()
+
+    @property
+    def busy(self) -> bool:
+        """Whether workers write data at this moment."""
+        return self._workers.busy
 
     def statistics(self) -> EngineStatistics:
         return EngineStatistics(

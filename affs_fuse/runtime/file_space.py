@@ -17,6 +17,7 @@ import trio
 from affs_fuse.errors import AffsError
 from affs_fuse.posix.errors import posix_error
 from affs_fuse.posix.namespace import Namespace
+from affs_fuse.posix.permissions import Credentials
 from affs_fuse.runtime.kernel import KernelPort
 from affs_fuse.runtime.writeback import Writeback
 
@@ -58,9 +59,9 @@ class FileSpace:
             offset = found.offset
             await trio.lowlevel.checkpoint()
 
-    async def punch(self, handle: int, offset: int, length: int) -> None:
-        """[offset, offset + length) reads as zero and takes no blocks; the size stays. Errors:
-        EBADF, ESTALE; volume.*, device.*."""
+    async def punch(self, handle: int, offset: int, length: int, who: Credentials) -> None:
+        """[offset, offset + length) reads as zero and takes no blocks; the size stays. who: takes
+        setuid and setgid as with a write. Errors: EBADF, ESTALE; volume.*, device.*."""
         namespace, end = self._namespace, offset + length
         at, last = await self._run(namespace.whole_blocks, handle, offset, end)
         first = at
@@ -69,14 +70,24 @@ class FileSpace:
             await trio.lowlevel.checkpoint()
         await self._run(namespace.zero, handle, offset, min(first, end))
         await self._run(namespace.zero, handle, max(last, offset), end)
-        await self._run(namespace.resize, handle, await self._run(namespace.size_of, handle))
+        await self.extend(handle, 0, who)
 
-    async def extend(self, handle: int, end: int) -> None:
+    async def extend(self, handle: int, end: int, who: Credentials) -> None:
         """Let the file have at least `end` bytes. Errors: as `punch`; EFBIG."""
         size = await self._run(self._namespace.size_of, handle)
-        await self._run(self._namespace.resize, handle, max(size, end))
+        await self._resize(handle, max(size, end), who)
 
-    async def fill(self, handle: int, offset: int, length: int, *, grow: bool) -> None:
+    async def _resize(self, handle: int, size: int, who: Credentials) -> None:
+        await self._run(self._namespace.resize, handle, size, who)
+        opened = self._namespace.handle_of(handle)
+        if opened.object.mode_moved:  # the kernel thinks that the file has the old one
+            opened.object.mode_moved = False
+            with self._writeback.release():
+                await self._kernel.invalidate_inodes([opened.number])
+
+    async def fill(
+        self, handle: int, offset: int, length: int, who: Credentials, *, grow: bool
+    ) -> None:
         """Every block of [offset, offset + length) exists, the size reaches to the end of it.
         grow: or else the range must lie within the size. Errors: EOPNOTSUPP for that; as
         `extend`."""
@@ -97,9 +108,9 @@ class FileSpace:
                 if namespace.dirty_bytes > self._writeback.start_bytes:
                     self._writeback.wake()
                 await trio.lowlevel.checkpoint()
-            await self.extend(handle, end)
+            await self.extend(handle, end, who)
         except (AffsError, OSError):
             with suppress(AffsError, OSError):
                 if await self._run(namespace.size_of, handle) > size:
-                    await self._run(namespace.resize, handle, size)
+                    await self._resize(handle, size, who)
             raise

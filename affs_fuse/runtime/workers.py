@@ -62,5 +62,11 @@ class Workers:
         """Read and verify in the background."""
         return await trio.to_thread.run_sync(function, limiter=self._check_limiter)
 
+    @property
+    def busy(self) -> bool:
+        """Whether a worker has data to write: it can use the processor that the loop might spin
+        on."""
+        return self._write_limiter.borrowed_tokens > 0
+
     def statistics(self) -> WorkerStatistics:
         return WorkerStatistics(self._loads, self._writes, self._commits)

@@ -6,6 +6,10 @@
  * request of an opcode that was asked for goes to Python, which answers it at the descriptor; all
  * others go on to libfuse as they are.
  *
+ * WRITEs are taken off as well, where channel.c reads the requests (libfuse else leaves their data
+ * in a pipe). A long one is handed over with the memory that it was read into: whoever reads
+ * requests finds other memory in its place, so the data is not copied.
+ *
  * Nothing here depends on libfuse's version but the first three members of struct fuse_buf, which
  * are part of its interface. This module is not linked with libfuse, so it cannot bring a second
  * copy of it: libfuse's own functions are those that the caller is linked with.
@@ -14,11 +18,14 @@
 #define _GNU_SOURCE
 #endif
 #include <dlfcn.h>
+#include <pthread.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "affs_requests.h"
+#include "channel.h"
 
 struct fuse_session;
 
@@ -30,20 +37,16 @@ struct fuse_buf {
 
 #define BUFFER_IS_DESCRIPTOR 2
 #define OPCODES 64
-
-struct request_header {
-    uint32_t length;
-    uint32_t opcode;
-    uint64_t unique;
-    uint64_t node;
-    uint32_t uid;
-    uint32_t gid;
-    uint32_t pid;
-    uint32_t extensions;
-};
+#define HANDED_OVER_MIN (768 << 10) /* less would be kept in memory of more than its size */
+#define SPARES_MAX 64
 
 typedef void process_function(struct fuse_session *, const struct fuse_buf *);
 typedef int descriptor_function(struct fuse_session *);
+
+/* All of the length that libfuse reads requests into. Memory comes back from any thread. */
+static pthread_mutex_t spares_lock = PTHREAD_MUTEX_INITIALIZER;
+static void *spares[SPARES_MAX];
+static unsigned spare_count;
 
 static process_function *libfuse_process;
 static descriptor_function *libfuse_descriptor;
@@ -52,6 +55,8 @@ static uint64_t seen;
 
 /* Defined by cffi: fuse/requests.py. Called with the interpreter's lock held. */
 static void affs_requests_take(int descriptor, void *request, size_t length);
+static int64_t affs_requests_take_write(int descriptor, void *request, size_t length,
+                                        int handed_over);
 
 /* Find the functions that a name means in the library that the caller lies in: a handle's own
  * scope begins at that library and leads to its libfuse, not to this module. */
@@ -67,8 +72,48 @@ static int bind_to_libfuse_of(void *caller)
         return 0;
     libfuse_process = (process_function *)dlsym(library, "fuse_session_process_buf");
     libfuse_descriptor = (descriptor_function *)dlsym(library, "fuse_session_fd");
+    channel_bind(library);
     dlclose(library);
     return libfuse_process && libfuse_descriptor;
+}
+
+static void *take_spare(void)
+{
+    void *memory;
+
+    pthread_mutex_lock(&spares_lock);
+    memory = spare_count ? spares[--spare_count] : NULL;
+    pthread_mutex_unlock(&spares_lock);
+    return memory;
+}
+
+/* From here, since Python would let go of the interpreter's lock and wait to get it back. */
+static void answer_write(int descriptor, uint64_t unique, uint32_t written)
+{
+    struct {
+        struct answer_header header;
+        uint32_t written;
+        uint32_t padding;
+    } answer = {{sizeof answer, 0, unique}, written, 0};
+    ssize_t done = write(descriptor, &answer, sizeof answer);
+
+    (void)done; /* whoever asked was killed, or the mount is gone */
+}
+
+/* The buffer is the caller's, which fills it anew for the next request. */
+static void take_write(int descriptor, struct fuse_buf *buffer)
+{
+    void *request = buffer->memory;
+    size_t length = buffer->size;
+    uint64_t unique = ((const struct request_header *)request)->unique;
+    int handed_over = length >= HANDED_OVER_MIN;
+    int64_t written;
+
+    if (handed_over)
+        buffer->memory = take_spare(); /* libfuse allocates where there is none */
+    written = affs_requests_take_write(descriptor, request, length, handed_over);
+    if (written >= 0)
+        answer_write(descriptor, unique, (uint32_t)written);
 }
 
 __attribute__((visibility("default"))) void fuse_session_process_buf(
@@ -80,11 +125,40 @@ __attribute__((visibility("default"))) void fuse_session_process_buf(
         abort(); /* the caller is linked with libfuse, or it could not have called */
     seen++;
     if (!(buffer->flags & BUFFER_IS_DESCRIPTOR) && buffer->size >= sizeof *header &&
-        header->opcode < OPCODES && wanted_opcodes >> header->opcode & 1) {
-        affs_requests_take(libfuse_descriptor(session), buffer->memory, buffer->size);
-        return;
+        header->opcode < OPCODES) {
+        if (header->opcode == OPCODE_INIT)
+            channel_begin(session, libfuse_descriptor(session), buffer->memory, buffer->size);
+        if (wanted_opcodes >> header->opcode & 1) {
+            if (header->opcode != OPCODE_WRITE) {
+                affs_requests_take(libfuse_descriptor(session), buffer->memory, buffer->size);
+                return;
+            }
+            if (affs_requests_channel() && buffer->size >= WRITE_HEADERS_SIZE) {
+                take_write(libfuse_descriptor(session), (struct fuse_buf *)(uintptr_t)buffer);
+                return;
+            }
+        }
     }
     libfuse_process(session, buffer);
+}
+
+void affs_requests_give_back(void *memory)
+{
+    pthread_mutex_lock(&spares_lock);
+    if (spare_count < SPARES_MAX) {
+        spares[spare_count++] = memory;
+        memory = NULL;
+    }
+    pthread_mutex_unlock(&spares_lock);
+    free(memory);
+}
+
+void affs_requests_trim(void)
+{
+    void *memory;
+
+    while ((memory = take_spare()))
+        free(memory);
 }
 
 int affs_requests_claim(void)

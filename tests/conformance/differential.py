@@ -34,8 +34,6 @@ NAMES = [
 ]  # fmt: skip
 ODD = ["", ".", "d/.", "d/..", "a/", "d/", "missing/a", "a/x", "n" * 256, "d/" + "n" * 255]
 MODES = [0o644, 0o600, 0o666, 0o755, 0o777, 0o000, 0o4755, 0o2755, 0o6777, 0o1777, 0o2777, 0o2666]
-MODES_WITH_HANDLES = [mode for mode in MODES if mode & 0o2010 != 0o2000]
-"""Without setgid alone, which goes by who opened, not by who writes (docs/limits.md, POSIX)."""
 SIZES = [0, 1, 100, 4096, 5000, 12_288]
 USERS = [
     (0, 0, []), (0, 0, []), (USER, GROUP, []), (USER, GROUP, [OTHER_GROUP]), (OTHER, GROUP, []),
@@ -99,10 +97,9 @@ def use_file(path: str, flags: int, mode: int, offset: int, data: bytes) -> Any:
 
 def step(rng: random.Random, handles: dict[int, int] | None) -> tuple[str, Action]:
     """What is done, in words, and how, relative to the working directory."""
-    modes = MODES if handles is None else MODES_WITH_HANDLES
     path = rng.choice(ODD) if rng.random() < 0.06 else rng.choice(NAMES)
     other = rng.choice(ODD) if rng.random() < 0.06 else rng.choice(NAMES)
-    mode = rng.choice(modes)
+    mode = rng.choice(MODES)
     name = rng.choice(ATTRIBUTES)
     uid, gid = rng.choice([-1, 0, USER, OTHER]), rng.choice([-1, 0, GROUP, OTHER_GROUP])
     if uid == gid == -1:

@@ -210,6 +210,19 @@ def test_writing_by_a_stranger_takes_setgid_without_execute(place: Path) -> None
     assert mode_of("a") == 0o666
 
 
+def test_setgid_without_execute_goes_by_who_writes(place: Path) -> None:
+    write_file("a", b"abc")
+    os.chown("a", OTHER, OTHER_GROUP)
+    os.chmod("a", 0o2666)
+    with opened("a", os.O_WRONLY) as descriptor:
+        as_user(lambda: os.write(descriptor, b"X"), groups=[OTHER_GROUP])
+        assert mode_of("a") == 0o2666, "a member of the group wrote"
+        os.write(descriptor, b"X")
+        assert mode_of("a") == 0o2666, "root wrote"
+        as_user(lambda: os.write(descriptor, b"X"))
+        assert mode_of("a") == 0o666, "a stranger wrote"
+
+
 def test_writing_takes_capabilities(place: Path) -> None:
     value = bytes.fromhex("0100000200040000000000000000000000000000")
     for flags in (0, os.O_TRUNC):

@@ -12,8 +12,6 @@ from pathlib import Path
 import pytest
 from mounted import Mounted
 from posix_kit import (
-    OTHER,
-    OTHER_GROUP,
     RENAME_WHITEOUT,
     as_user,
     call,
@@ -174,14 +172,11 @@ def test_opening_for_reading_counts_as_reading(affs_place: Path) -> None:
     assert moved(lambda: os.close(os.open("b", os.O_RDWR)), "b") == [""]
 
 
-def test_setgid_alone_goes_by_who_opened(affs_place: Path) -> None:
-    """ext4 asks who writes."""
-    write_file("a", b"abc")
-    os.chown("a", OTHER, OTHER_GROUP)
-    os.chmod("a", 0o2666)
-    with opened("a", os.O_WRONLY) as descriptor:
-        as_user(lambda: os.write(descriptor, b"X"))
-    assert mode_of("a") == 0o2666
+def test_chown_of_nothing_by_a_stranger(affs_place: Path) -> None:
+    write_file("a")
+    os.chmod("a", 0o6755)
+    as_user(lambda: os.chown("a", -1, -1))
+    assert mode_of("a") == 0o6755
 
 
 def test_truncating_to_the_same_size(affs_place: Path) -> None:

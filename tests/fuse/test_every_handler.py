@@ -18,6 +18,7 @@ from affs_fuse.fuse.lookup_counts import LookupCounts
 from affs_fuse.fuse.more_operations import MoreOperations
 from affs_fuse.fuse.operations import Operations
 from affs_fuse.fuse.requests import Header, RequestServer
+from affs_fuse.fuse.writing import WRITE, Writes
 from affs_fuse.runtime.latency import Latencies
 
 FAILURES: list[tuple[Exception, int, bool]] = [
@@ -147,10 +148,38 @@ async def test_no_exception_leaves_a_request_that_pyfuse3_does_not_know(
         made = operations(error)
         handlers = MoreOperations(failing, failing, LookupCounts(), 1.0).handlers
         opcode = next(code for code, one in handlers.items() if one.__name__ == name)
-        server = RequestServer(handlers, made, lambda: 0.0)
+        server = RequestServer(handlers, failing, made, lambda: 0.0, channel=True)
         reader, writer = os.pipe()
         try:
             await server._answer(writer, Header(opcode, 9, 1, 0, 0, 1), body)
+            length, failed, unique = struct.unpack("<IiQ", os.read(reader, 4096))
+        finally:
+            os.close(reader)
+            os.close(writer)
+        assert (length, unique) == (16, 9)
+        assert -failed in (number, errno.EIO, errno.EINVAL)
+        assert failed < 0
+
+
+WRITE_BODY = struct.pack("<QQIIQII", 1, 0, 1, 0, 0, 0, 0) + b"x"
+
+
+@pytest.mark.parametrize("body", [WRITE_BODY, WRITE_BODY[:-1], WRITE_BODY[:39], b""])
+async def test_no_exception_leaves_a_write(body: bytes) -> None:
+    """Neither the attempt in the same turn nor the task after it."""
+    for error, number, _ in FAILURES:
+        failing: Any = Failing(error)
+        made = operations(error)
+        writes = Writes(failing, failing, failing, made, lambda: True)
+        server = RequestServer(
+            {WRITE: writes.write}, writes.take, made, lambda: 0.0, channel=True
+        )
+        reader, writer = os.pipe()
+        request = struct.pack("<IIQQIIII", 40 + len(body), WRITE, 9, 1, 0, 0, 1, 0) + body
+        try:
+            async with trio.open_nursery() as nursery:
+                server._nursery = nursery
+                assert server.take_write(writer, request) < 0
             length, failed, unique = struct.unpack("<IiQ", os.read(reader, 4096))
         finally:
             os.close(reader)

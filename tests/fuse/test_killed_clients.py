@@ -74,7 +74,7 @@ def test_reading_never_blocks(mounted: Mounted) -> None:
 
 
 async def test_a_reader_that_found_nothing_starts_again() -> None:
-    stand_in = SpinningTrio(SpinningLowlevel(time.monotonic, spin=False))
+    stand_in = SpinningTrio(SpinningLowlevel(time.monotonic, lambda: False, spin=False))
     turns = []
 
     async def reader(word: str) -> None:
@@ -88,7 +88,7 @@ async def test_a_reader_that_found_nothing_starts_again() -> None:
 
 
 async def test_waiting_for_a_request() -> None:
-    lowlevel = SpinningLowlevel(time.monotonic, spin=True)
+    lowlevel = SpinningLowlevel(time.monotonic, lambda: False, spin=True)
     reader, writer = os.pipe()
     try:
         os.write(writer, b"1")

@@ -290,11 +290,11 @@ class Pair:
             at = self.bench.run(self.space.punch_step, handle, at, last)
         self.bench.run(self.space.zero, handle, offset, min(first, end))
         self.bench.run(self.space.zero, handle, max(last, offset), end)
-        self.bench.run(self.space.resize, handle, len(node.data))
+        self.bench.run(self.space.resize, handle, len(node.data), who)
         count = max(0, min(end, len(node.data)) - offset)
         if count:
             node.data[offset : offset + count] = bytes(count)
-        self.plain.truncate(number, len(node.data), 0, 0, through_handle=True)
+        self.plain.truncate(number, len(node.data), who.uid, who.gid, through_handle=True)
         self.plain.after_writing(number, who.uid, who.gid)
         self._no_data(handle, first, min(last, len(node.data)))
 
@@ -317,8 +317,8 @@ class Pair:
         while at < end:
             at = self.bench.run(self.space.fill_step, handle, at, end)
         size = max(end, len(node.data))
-        self.bench.run(self.space.resize, handle, size)
-        self.plain.truncate(number, size, 0, 0, through_handle=True)
+        self.bench.run(self.space.resize, handle, size, who)
+        self.plain.truncate(number, size, who.uid, who.gid, through_handle=True)
         self.plain.after_writing(number, who.uid, who.gid)
         found = self.bench.run(self.space.seek_step, handle, offset, hole=True)
         assert found.offset >= end or found.offset == size, "there is a hole in what was filled"
