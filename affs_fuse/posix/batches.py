@@ -19,6 +19,7 @@ from affs_fuse.core.constants import (
     ITEM_DENTRY,
     ITEM_INODE,
     ITEM_ORPHAN,
+    OBJECT_BITS,
     OBJECT_ORPHANS,
     OBJECT_ROOT,
 )
@@ -44,6 +45,8 @@ __all__ = [
     "Changed", "Create", "Declare", "Move", "Path", "Remove", "Replace", "Seen", "Step",
     "StepError", "apply", "check", "look", "look_at_directory", "resolve",
 ]  # fmt: skip
+
+OBJECT_LAST = (1 << OBJECT_BITS) - 1
 
 Path = tuple[bytes, ...]
 """Names from the root on; never empty."""
@@ -124,13 +127,15 @@ class StepError(Exception):
 
 
 class _Planned(NamedTuple):
-    """A step whose look-ups are done. parent, target: directories of the names."""
+    """A step whose look-ups are done. parent, target: directories of the names. indexed: those
+    whose indexes are to know of another content."""
 
     step: Step
     parent: int
     replacement: Replacement | None = None
     capability: Found | None = None
     target: int = 0
+    indexed: tuple[int, ...] = ()
 
 
 def resolve(context: Context, path: Path, credentials: Credentials) -> tuple[int, Inode]:
@@ -251,6 +256,7 @@ def _plan(
     if isinstance(step, Create):
         _plan_name(context, parent, step.path[-1], credentials)
         making.default_acl(context, parent)
+        context.marks.plan_member(parent, OBJECT_LAST)  # new numbers are above all others
         replacement = plan_replace(context.tree, context.data, 0, None, step.data)
         return _Planned(step, parent, replacement)
     number, inode = _still(context, parent, step)
@@ -258,7 +264,9 @@ def _plan(
         _demand(context, number, inode, credentials, WRITE)
         capability = changing.find_capability(context, number)
         replacement = plan_replace(context.tree, context.data, number, inode, step.data)
-        return _Planned(step, parent, replacement, capability)
+        indexed = context.marks.plan_content(number)
+        return _Planned(step, parent, replacement, capability, indexed=indexed)
+    context.marks.plan_member(parent, number)
     _plan_leaving(context, parent, step.path[-1], number, inode, credentials)
     if isinstance(step, Remove):
         context.tree.touch(OBJECT_ORPHANS, ITEM_ORPHAN, number)
@@ -268,6 +276,7 @@ def _plan(
     _plan_name(context, target, name, credentials)
     back, _ = directory.locate_link(context.tree, context.hash_key, number, target, name)
     making.check_free(back)
+    context.marks.plan_member(target, number)
     return _Planned(step, parent, target=target)
 
 
@@ -364,12 +373,14 @@ def _replace(context: Context, planned: _Planned, step: Replace, credentials: Cr
         mode=mode_after_truncating(before, credentials),
     )
     inodes.save(context.tree, number, inode)
+    context.marks.mark(number, *planned.indexed)
     return inode
 
 
 def _declare(context: Context, step: Declare) -> Changed:
     number = step.seen.number
     context.collections.put(number, step.data)
+    context.marks.note(number)
     inode = inodes.changed(inodes.load(context.tree, number), context.now_ns())
     inodes.save(context.tree, number, inode)
     return Changed(number, inode)

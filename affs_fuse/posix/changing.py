@@ -74,9 +74,11 @@ def change(
     after = _with_owner_and_mode(inode, changes, credentials)
     truncation: Truncation | None = None
     capability: Found | None = None
+    indexed: tuple[int, ...] = ()
     if changes.size is not None:
         _check_size(inode, changes.size)
         truncation = context.data.plan_truncate(number, inode, changes.size)
+        indexed = context.marks.plan_content(number)
         after = after._replace(
             mode=mode_after_truncating(inode._replace(mode=after.mode), credentials)
         )
@@ -106,6 +108,7 @@ def change(
         xattrs.put_inline(tree, number, new_acl.found.offset, xattrs.ACL_ACCESS, new_acl.value)
     after = inodes.changed(_with_times(after, changes), now)
     inodes.save(tree, number, after)
+    context.marks.mark(number, *indexed)
     opened = context.handles.of(number)
     if opened is not None:
         opened.size_told = after.size
@@ -147,6 +150,7 @@ def write_at(
     if not handle.object.plain:
         capability = find_capability(context, number)
     plan = context.data.plan_write(number, inode, offset, data)
+    indexed = context.marks.plan_content(number)
     context.volume.reserve_metadata(RoomKind.NORMAL)
     context.data.reserve(plan.new_blocks)
 
@@ -168,6 +172,7 @@ def write_at(
             change=inode.change + 1,
         ),
     )
+    context.marks.mark(number, *indexed)
 
 
 def find_capability(context: Context, number: int) -> Found | None:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from affs_fuse.posix.declarations import Collections
 from affs_fuse.posix.file_data import FileData
 from affs_fuse.posix.handles import Handles
+from affs_fuse.posix.indexes import Marks
 from affs_fuse.posix.orphans import Orphans
 from affs_fuse.volume.volume import Volume
 from affs_fuse.volume.working import WorkingState
@@ -26,6 +27,7 @@ class Context:
         "entropy",
         "handles",
         "hash_key",
+        "marks",
         "now_ns",
         "orphans",
         "referenced",
@@ -52,6 +54,7 @@ class Context:
         self.data = FileData(volume, state)
         self.orphans = Orphans(volume, state, self.data)
         self.collections = Collections(state.tree)
+        self.marks = Marks(state.tree, self.collections)
 
     def in_use(self, number: int) -> bool:
         """Must an object without a name stay for now?"""

@@ -6,6 +6,8 @@ from contextlib import AbstractContextManager
 from affs_fuse.posix import batches
 from affs_fuse.posix.context import Context
 from affs_fuse.posix.declarations import Collections
+from affs_fuse.posix.index_turn import KeysOf
+from affs_fuse.posix.index_work import IndexWork
 from affs_fuse.posix.permissions import Credentials
 from affs_fuse.posix.state_reader import StateReader
 
@@ -31,6 +33,15 @@ class FilesByPath:
     def collections(self) -> Collections:
         """Of the state that the mount shows now: not to be kept over a rollback."""
         return self._context().collections
+
+    @property
+    def index_work_pending(self) -> bool:
+        """Is there something for `index_work`?"""
+        return self._context().marks.any
+
+    def index_work(self, keys_of: KeysOf) -> IndexWork:
+        """Who works on the indexes of the state that the mount shows, after a rollback too."""
+        return IndexWork(self._context, keys_of)
 
     def path_of(self, object_id: bytes, credentials: Credentials) -> batches.Path | None:
         """A path of the object with this id, if there is one that may be seen. Errors:

@@ -72,9 +72,11 @@ def punch_step(context: Context, handle: Handle, start: int, end: int) -> int:
         zero(context, handle, start, end)
         return end
     plan = context.data.plan_cut(number, start, end)
+    indexed = context.marks.plan_content(number)
     context.volume.reserve_metadata(RoomKind.REMOVE)
     dropped = context.data.cut(plan)
     inodes.save(context.tree, number, inode._replace(blocks=inode.blocks - dropped))
+    context.marks.mark(number, *indexed)
     return plan.end
 
 

@@ -45,6 +45,7 @@ def link(context: Context, number: int, parent: int, name: bytes) -> Attributes:
     tree.touch(number, ITEM_PARENT, back)
     tree.touch(parent, ITEM_DENTRY, offset)
     tree.touch(OBJECT_ORPHANS, ITEM_ORPHAN, number)
+    indexed = context.marks.plan_member(parent, number)
     context.volume.reserve_metadata(RoomKind.NORMAL)
 
     now = context.now_ns()
@@ -56,6 +57,7 @@ def link(context: Context, number: int, parent: int, name: bytes) -> Attributes:
     inodes.save(tree, number, inode)
     tree.put(number, ITEM_PARENT, back, pack_name(parent, kind, name))
     tree.put(parent, ITEM_DENTRY, offset, pack_name(number, kind, name))
+    context.marks.mark(number, indexed)
     inodes.save(tree, parent, inodes.changed(parent_inode, now, entries=1))
     return reported(number, inode, context.data.buffered_blocks(number))
 
@@ -80,10 +82,12 @@ def unlink(context: Context, parent: int, name: bytes) -> int:
     back = find_link(context, number, parent, name)
     if inode.nlink == 1:
         tree.touch(OBJECT_ORPHANS, ITEM_ORPHAN, number)
+    indexed = context.marks.plan_member(parent, number)
     context.volume.reserve_metadata(RoomKind.REMOVE)
 
     now = context.now_ns()
     tree.delete(parent, ITEM_DENTRY, offset)
+    context.marks.mark(number, indexed)
     inodes.save(tree, parent, inodes.changed(parent_inode, now, entries=-1))
     return drop_name(context, number, inode, back, now)
 

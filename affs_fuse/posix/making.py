@@ -83,6 +83,7 @@ def make(
     number = context.volume.new_object()
     tree.touch(number, ITEM_INODE, 0)
     tree.touch(parent, ITEM_DENTRY, offset)
+    indexed = context.marks.plan_member(parent, number) if kind == stat.S_IFREG else 0
     context.volume.reserve_metadata(RoomKind.NORMAL)
 
     now = context.now_ns()
@@ -99,6 +100,7 @@ def make(
     if default:
         _put_acls(context, number, access, default if is_directory else ())
     tree.put(parent, ITEM_DENTRY, offset, pack_name(number, kind >> 12, name))
+    context.marks.mark(number, indexed)
     links = 1 if is_directory else 0
     inodes.save(tree, parent, inodes.changed(parent_inode, now, links=links, entries=1))
     context.state.object_count += 1

@@ -127,6 +127,8 @@ def _move(context: Context, old: _Place, moved: _Named, new: _Place, met: _Named
         context.tree.touch(OBJECT_ORPHANS, ITEM_ORPHAN, met.number)
         if met.is_directory:
             context.collections.plan_gone(met.number)
+    marked = _plan_marks(context, (old, moved), (new, moved)) if crosses else []
+    marked += _plan_marks(context, (new, met)) if met is not None else []
     context.volume.reserve_metadata(RoomKind.NORMAL)
 
     now = context.now_ns()
@@ -140,6 +142,7 @@ def _move(context: Context, old: _Place, moved: _Named, new: _Place, met: _Named
         entries -= 1
     changed = inodes.changed(new.parent_inode, now, links=gained - lost, entries=entries)
     inodes.save(context.tree, new.parent, changed)
+    _mark(context, marked)
     return drop_name(context, met.number, met.inode, met.back, now) if met is not None else 0
 
 
@@ -152,6 +155,9 @@ def _exchange(context: Context, old: _Place, moved: _Named, new: _Place, met: _N
     _check_links(new, -links)
     back_moved = _place_link(context, moved, new)
     back_met = _place_link(context, met, old)
+    marked: list[tuple[int, int]] = []
+    if old.parent != new.parent:
+        marked = _plan_marks(context, (old, moved), (new, moved), (old, met), (new, met))
     context.volume.reserve_metadata(RoomKind.NORMAL)
 
     now = context.now_ns()
@@ -162,6 +168,21 @@ def _exchange(context: Context, old: _Place, moved: _Named, new: _Place, met: _N
         inodes.save(context.tree, new.parent, changed)
     changed = inodes.changed(old.parent_inode, now, links=links, entries=0)
     inodes.save(context.tree, old.parent, changed)
+    _mark(context, marked)
+
+
+def _plan_marks(context: Context, *pairs: tuple[_Place, _Named]) -> list[tuple[int, int]]:
+    """(object, directory) for each object that comes into or leaves an indexed directory."""
+    return [
+        (named.number, context.marks.plan_member(place.parent, named.number))
+        for place, named in pairs
+        if not named.is_directory
+    ]
+
+
+def _mark(context: Context, marked: list[tuple[int, int]]) -> None:
+    for number, holder in marked:
+        context.marks.mark(number, holder)
 
 
 def _place_link(context: Context, named: _Named, target: _Place) -> int:

@@ -6,7 +6,7 @@ time is at most text times pattern and no pattern makes it worse.
 
 from collections.abc import Callable
 
-__all__ = ["compile_like"]
+__all__ = ["compile_like", "fixed_start"]
 
 _ANY = None
 """In a part: `_`."""
@@ -34,6 +34,18 @@ def compile_like(pattern: str) -> Callable[[str], bool]:
         return True
 
     return fits
+
+
+def fixed_start(pattern: str) -> tuple[str, bool]:
+    """(what every text that fits begins with, whether it is all of the text). ValueError as
+    above."""
+    parts = _parts(pattern)
+    start: list[str] = []
+    for letter in parts[0]:
+        if letter is _ANY:
+            return "".join(start), False
+        start.append(letter)
+    return "".join(start), len(parts) == 1
 
 
 def _parts(pattern: str) -> list[list[str | None]]:

@@ -16,6 +16,7 @@ from typing import Protocol
 
 from affs_fuse.auv import TextError, Value, parse_quick
 from affs_fuse.core.codec import Inode
+from affs_fuse.core.constants import ITEM_INDEX, ITEM_INDEX_KEYS, ITEM_INDEX_PENDING
 from affs_fuse.core.tree import Diff, Tree
 from affs_fuse.errors import AffsError, Category
 from affs_fuse.posix.permissions import READ
@@ -35,6 +36,9 @@ SORTED_ENTRIES_MAX = 200_000
 """Of a directory that is read whole and sorted by name; larger ones keep their own order."""
 
 ENTRY_BYTES = 160
+_NOT_OF_THE_FILE = frozenset((ITEM_INDEX, ITEM_INDEX_KEYS, ITEM_INDEX_PENDING))
+"""Items of a directory that change with the files in it."""
+
 PROBLEMS_SHOWN = 100
 
 
@@ -357,7 +361,11 @@ class ChangedFiles:
             return entry
         if self._current <= self._finished:
             event = next(self._diff)
-            if event.node is None and event.object > self._finished:
+            if (
+                event.node is None
+                and event.object > self._finished
+                and event.type not in _NOT_OF_THE_FILE
+            ):
                 self._current = event.object
             return None
         self._waiting = self._entries(self._current)

@@ -23,6 +23,9 @@ from affs_fuse.core.codec import Extent, Inode, unpack_name
 from affs_fuse.core.constants import (
     ITEM_DENTRY,
     ITEM_EXTENT,
+    ITEM_INDEX,
+    ITEM_INDEX_KEYS,
+    ITEM_INDEX_PENDING,
     ITEM_INLINE,
     ITEM_INODE,
     ITEM_PARENT,
@@ -131,6 +134,8 @@ class _Judge:
             return
         if number == OBJECT_COLLECTIONS:
             return  # made anew from the declarations
+        if kind in (ITEM_INDEX, ITEM_INDEX_KEYS, ITEM_INDEX_PENDING):
+            return  # indexes are built anew from the files
         thing = self.things.get(number)
         if thing is None:
             thing = self.things[number] = Thing()

@@ -17,6 +17,9 @@ from affs_fuse.core.constants import (
     ITEM_COLLECTION,
     ITEM_DENTRY,
     ITEM_EXTENT,
+    ITEM_INDEX,
+    ITEM_INDEX_KEYS,
+    ITEM_INDEX_PENDING,
     ITEM_INLINE,
     ITEM_INODE,
     ITEM_PARENT,
@@ -27,6 +30,7 @@ from affs_fuse.core.constants import (
     OBJECT_ROOT,
     XATTR_EXTENT,
 )
+from affs_fuse.volume.index_check import IndexCheck
 from affs_fuse.volume.verify_nodes import Item
 
 __all__ = ["ObjectCheck", "declaration_of", "extents_of_item"]
@@ -87,6 +91,8 @@ class ObjectCheck:
     target_length: int | None = None
     inline_length: int = 0
     parts: list[tuple[int, bytes]] = field(default_factory=list)
+    indexes: IndexCheck = field(default_factory=IndexCheck)
+    pending: int = 0
     _same_hash: set[bytes] = field(default_factory=set)
     _hash: tuple[int, int] = (0, 0)
 
@@ -115,6 +121,12 @@ class ObjectCheck:
             self._take_entry(offset, payload)
         elif kind == ITEM_COLLECTION:
             self.parts.append((offset, payload))
+        elif kind == ITEM_INDEX:
+            self.indexes.take_page(offset, payload)
+        elif kind == ITEM_INDEX_KEYS:
+            self.indexes.take_keys(offset, payload)
+        elif kind == ITEM_INDEX_PENDING:
+            self.pending += 1
 
     def _take_entry(self, offset: int, payload: bytes) -> None:
         fixed = Name.unpack(payload)
@@ -172,6 +184,11 @@ class ObjectCheck:
             yield "verify.collection", "a declaration at what is no directory"
         else:
             yield from self._judge_declaration(inode)
+        if kind != stat.S_IFDIR and (self.indexes.any or self.pending):
+            yield "verify.index", "parts of an index at what is no directory"
+        elif inode.nlink:  # those of a removed directory go piece by piece
+            for problem in self.indexes.finish():
+                yield "verify.index", problem
         if self.inline_length and self.extents:
             yield "verify.kind", "data both inline and in extents"
         if (kind == stat.S_IFLNK) != (self.target_length is not None):

@@ -19,6 +19,10 @@
 #define PLACE_MAX ((uint64_t)1 << 40)
 #define BACKEND_BLOCK_BITS 48
 #define CHECKSUM_SIZE 4
+#define INDEX_SHIFT 32
+#define INDEX_PAGE_PREFIX 4
+#define INDEX_LEVELS_MAX 12
+#define INDEX_ROW_PREFIX 6
 #define STATE_FLAGS \
     (AFFS_STATE_AUTOMATIC | AFFS_STATE_HIDDEN | AFFS_STATE_DOOMED | AFFS_STATE_PUBLISHED)
 
@@ -125,6 +129,11 @@ static int namespace_key_ok(const affs_key *key)
         return key->offset <= OFFSET_MAX && key->offset % AFFS_BLOCK_SIZE == 0;
     case AFFS_ITEM_COLLECTION:
         return key->offset < AFFS_COLLECTION_PARTS_MAX;
+    case AFFS_ITEM_INDEX:
+        return key->offset >> INDEX_SHIFT > 0 && key->offset <= OFFSET_MAX;
+    case AFFS_ITEM_INDEX_KEYS:
+    case AFFS_ITEM_INDEX_PENDING:
+        return object_ok(key->offset);
     default:
         return 0;
     }
@@ -339,6 +348,54 @@ static int verify_collection(const affs_key *key, size_t length)
     return length > 0 && length <= AFFS_COLLECTION_PART_SIZE ? AFFS_OK : AFFS_E_LENGTH;
 }
 
+static uint32_t u16_at(const uint8_t *bytes)
+{
+    return (uint32_t)bytes[0] | (uint32_t)bytes[1] << 8;
+}
+
+/* The head of an index, or a page: level, a zero, the count of rows, their lengths, the rows. */
+static int verify_index(const affs_key *key, const uint8_t *payload, size_t length)
+{
+    size_t count, total;
+    if ((key->offset & UINT32_MAX) == 0)
+        return length > 0 ? AFFS_OK : AFFS_E_LENGTH;
+    if (length < INDEX_PAGE_PREFIX)
+        return AFFS_E_LENGTH;
+    if (payload[0] > INDEX_LEVELS_MAX || payload[1] != 0)
+        return AFFS_E_FIELD;
+    count = u16_at(payload + 2);
+    total = INDEX_PAGE_PREFIX + 2 * count;
+    if (length < total)
+        return AFFS_E_LENGTH;
+    for (size_t index = 0; index < count; index++)
+        total += u16_at(payload + INDEX_PAGE_PREFIX + 2 * index);
+    return total == length ? AFFS_OK : AFFS_E_LENGTH;
+}
+
+/* Rows of an index's number, a length, and so many bytes of key; the numbers rise. */
+static int verify_index_keys(const uint8_t *payload, size_t length)
+{
+    size_t at = 0;
+    uint32_t last = 0;
+    if (length == 0)
+        return AFFS_E_LENGTH;
+    while (at < length) {
+        uint32_t number, size;
+        if (length - at < INDEX_ROW_PREFIX)
+            return AFFS_E_LENGTH;
+        number = u16_at(payload + at) | u16_at(payload + at + 2) << 16;
+        size = u16_at(payload + at + 4);
+        if (number <= last || number > INT32_MAX || size == 0 || size > AFFS_INDEX_KEY_MAX)
+            return AFFS_E_FIELD;
+        at += INDEX_ROW_PREFIX;
+        if (length - at < size)
+            return AFFS_E_LENGTH;
+        at += size;
+        last = number;
+    }
+    return AFFS_OK;
+}
+
 int affs_verify_item(uint8_t tree, const affs_key *key, const void *payload, size_t length)
 {
     int result = affs_verify_key(tree, key);
@@ -364,6 +421,12 @@ int affs_verify_item(uint8_t tree, const affs_key *key, const void *payload, siz
         return length == 0 ? AFFS_OK : AFFS_E_LENGTH;
     case AFFS_ITEM_COLLECTION:
         return verify_collection(key, length);
+    case AFFS_ITEM_INDEX:
+        return verify_index(key, payload, length);
+    case AFFS_ITEM_INDEX_KEYS:
+        return verify_index_keys(payload, length);
+    case AFFS_ITEM_INDEX_PENDING:
+        return length == 0 ? AFFS_OK : AFFS_E_LENGTH;
     case AFFS_ITEM_SEGMENT:
         return verify_segment(payload, length);
     case AFFS_ITEM_BITMAP:

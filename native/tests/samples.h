@@ -230,7 +230,7 @@ static inline sample_item sample_state_item(void)
 }
 
 /* Fill in an example of each item type; returns how many. */
-#define SAMPLES_MAX 24
+#define SAMPLES_MAX 28
 static inline size_t sample_items(sample_item *items)
 {
     const uint8_t bytes[AFFS_BITMAP_CHUNK_SIZE] = {0xFF, 1};
@@ -257,6 +257,15 @@ static inline size_t sample_items(sample_item *items)
         sample_begin(AFFS_TREE_NAMESPACE, AFFS_ITEM_COLLECTION, AFFS_OBJECT_COLLECTIONS, 77);
     items[count] = sample_begin(AFFS_TREE_NAMESPACE, AFFS_ITEM_COLLECTION, SAMPLE_OBJECT, 15);
     sample_append(&items[count++], bytes, sizeof bytes);
+    items[count] = sample_begin(AFFS_TREE_NAMESPACE, AFFS_ITEM_INDEX, SAMPLE_OBJECT, 3ULL << 32);
+    sample_append(&items[count++], "\x80", 1);
+    items[count] =
+        sample_begin(AFFS_TREE_NAMESPACE, AFFS_ITEM_INDEX, SAMPLE_OBJECT, 3ULL << 32 | 7);
+    sample_append(&items[count++], "\0\0\2\0\1\0\3\0abcd", 12);
+    items[count] = sample_begin(AFFS_TREE_NAMESPACE, AFFS_ITEM_INDEX_KEYS, SAMPLE_OBJECT, 77);
+    sample_append(&items[count++], "\3\0\0\0\1\0k\4\0\0\0\2\0ab", 15);
+    items[count++] =
+        sample_begin(AFFS_TREE_NAMESPACE, AFFS_ITEM_INDEX_PENDING, SAMPLE_OBJECT, 77);
     items[count++] = sample_segment_item();
     items[count] = sample_begin(AFFS_TREE_SPACE, AFFS_ITEM_BITMAP, 7, 1);
     sample_append(&items[count++], bytes, sizeof bytes);

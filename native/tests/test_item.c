@@ -48,7 +48,10 @@ static int any_length(const affs_key *key)
     uint8_t type = key->type;
     if (type == AFFS_ITEM_COLLECTION)
         return key->object != AFFS_OBJECT_COLLECTIONS;
-    return type == AFFS_ITEM_SYMLINK || type == AFFS_ITEM_INLINE || type >= AFFS_ITEM_OPERATION;
+    if (type == AFFS_ITEM_INDEX)
+        return (key->offset & UINT32_MAX) == 0;
+    return type == AFFS_ITEM_SYMLINK || type == AFFS_ITEM_INLINE || type == AFFS_ITEM_INDEX_KEYS ||
+           type >= AFFS_ITEM_OPERATION;
 }
 
 static void lengths(const sample_item *item)
@@ -118,6 +121,13 @@ static void keys(void)
     CHECK_EQUAL(with_key(orphan, 2, AFFS_ITEM_COLLECTION, 1), AFFS_E_FIELD);
     CHECK_EQUAL(with_key(link, 20, AFFS_ITEM_COLLECTION, AFFS_COLLECTION_PARTS_MAX - 1), AFFS_OK);
     CHECK_EQUAL(with_key(link, 20, AFFS_ITEM_COLLECTION, AFFS_COLLECTION_PARTS_MAX), AFFS_E_FIELD);
+    CHECK_EQUAL(with_key(link, 20, AFFS_ITEM_INDEX, 1ULL << 32), AFFS_OK);
+    CHECK_EQUAL(with_key(link, 20, AFFS_ITEM_INDEX, UINT32_MAX), AFFS_E_FIELD);
+    CHECK_EQUAL(with_key(link, 20, AFFS_ITEM_INDEX, 1ULL << 63), AFFS_E_FIELD);
+    CHECK_EQUAL(with_key(orphan, 20, AFFS_ITEM_INDEX_PENDING, 77), AFFS_OK);
+    CHECK_EQUAL(with_key(orphan, 20, AFFS_ITEM_INDEX_PENDING, 0), AFFS_E_FIELD);
+    CHECK_EQUAL(with_key(orphan, 20, AFFS_ITEM_INDEX_PENDING, limit), AFFS_E_FIELD);
+    CHECK_EQUAL(with_key(orphan, 3, AFFS_ITEM_INDEX_PENDING, 77), AFFS_E_FIELD);
     CHECK_EQUAL(with_key(extent, 20, AFFS_ITEM_EXTENT, 1), AFFS_E_FIELD);
     CHECK_EQUAL(with_key(extent, 20, AFFS_ITEM_EXTENT, (uint64_t)INT64_MAX - 4095), AFFS_OK);
     CHECK_EQUAL(with_key(extent, 20, AFFS_ITEM_EXTENT, (uint64_t)INT64_MAX + 1), AFFS_E_FIELD);
@@ -321,6 +331,25 @@ static void checkpoint_items(void)
     REFUSED(pointer, affs_state_pointer, state, 0);
 }
 
+static void index_items(void)
+{
+    const sample_item *page = find(AFFS_ITEM_INDEX, 1);
+    const sample_item *keys = find(AFFS_ITEM_INDEX_KEYS, 0);
+    CHECK_EQUAL(verify(find(AFFS_ITEM_INDEX, 0), 0), AFFS_E_LENGTH);
+    CHECK_EQUAL(with_bytes(page, 0, 1, 12), AFFS_OK);
+    CHECK_EQUAL(with_bytes(page, 0, 1, 13), AFFS_E_FIELD);
+    CHECK_EQUAL(with_bytes(page, 1, 1, 1), AFFS_E_FIELD);
+    CHECK_EQUAL(with_bytes(page, 2, 2, 3), AFFS_E_LENGTH);
+    CHECK_EQUAL(with_bytes(page, 2, 2, 0xFFFF), AFFS_E_LENGTH);
+    CHECK_EQUAL(with_bytes(page, 4, 2, 2), AFFS_E_LENGTH);
+    CHECK_EQUAL(with_bytes(keys, 0, 4, 0), AFFS_E_FIELD);
+    CHECK_EQUAL(with_bytes(keys, 0, 4, 4), AFFS_E_FIELD);
+    CHECK_EQUAL(with_bytes(keys, 4, 2, 0), AFFS_E_FIELD);
+    CHECK_EQUAL(with_bytes(keys, 4, 2, 201), AFFS_E_FIELD);
+    CHECK_EQUAL(with_bytes(keys, 4, 2, 10), AFFS_E_LENGTH);
+    CHECK_EQUAL(with_bytes(keys, 11, 2, 1), AFFS_E_LENGTH);
+}
+
 static void free_lengths(void)
 {
     const sample_item *link = find(AFFS_ITEM_SYMLINK, 0);
@@ -360,6 +389,7 @@ int main(void)
     xattrs();
     space_items();
     checkpoint_items();
+    index_items();
     free_lengths();
     return 0;
 }

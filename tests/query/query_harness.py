@@ -11,13 +11,25 @@ from posix_harness import ROOT, Bench
 from affs_fuse import auv
 from affs_fuse.core.constants import TREE_NAMESPACE
 from affs_fuse.core.tree import Tree
+from affs_fuse.posix.batches import Declare
+from affs_fuse.posix.declarations import Declaration, packed
+from affs_fuse.posix.indexes import (
+    DeclaredIndex,
+    declared_indexes,
+    next_index_id,
+    read_head,
+    with_indexes,
+)
 from affs_fuse.posix.permissions import Credentials
 from affs_fuse.posix.state_reader import StateReader
 from affs_fuse.query.execution import Execution
+from affs_fuse.query.index_audit import IndexAudit
+from affs_fuse.query.index_values import keys_of_content
 from affs_fuse.query.memory import QUERY_BYTES_DEFAULT, Allowance, Pool
 from affs_fuse.query.opening import source_of
 from affs_fuse.query.parser import parse_query
 from affs_fuse.query.planning import plan_query
+from affs_fuse.volume.index_check import IndexHead
 from affs_fuse.volume.missing import DataMissing, NodeMissing
 
 NOW = 10**18
@@ -56,6 +68,70 @@ class QueryBench(Bench):
     def put(self, path: str, value: auv.Value) -> int:
         """A record."""
         return self.load(path, auv.format_compact(value))
+
+    # ---- indexes ----
+
+    def add_index(self, path: str, name: str, expression: str) -> None:
+        """Declare an index, in place of one of the same name."""
+        number = self.find(path).number
+        declaration = self._declaration(number)
+        kept = [one for one in declared_indexes(declaration) if one.name != name]
+        made = self.run(next_index_id, self.volume.working.tree, number, declaration)
+        self._declare(path, [*kept, DeclaredIndex(made, name, expression)], made + 1)
+
+    def drop_index(self, path: str, name: str) -> None:
+        number = self.find(path).number
+        declaration = self._declaration(number)
+        kept = [one for one in declared_indexes(declaration) if one.name != name]
+        made = self.run(next_index_id, self.volume.working.tree, number, declaration)
+        self._declare(path, kept, made)
+
+    def _declaration(self, number: int) -> Declaration | None:
+        return self.run(lambda: self.namespace.files.collections.get(number))
+
+    def _declare(self, path: str, indexes: list[DeclaredIndex], next_id: int) -> None:
+        declaration = self._declaration(self.find(path).number)
+        data = packed(with_indexes(declaration, indexes, next_id))
+        parts = tuple(path.strip("/").encode().split(b"/"))
+        seen = self.run(self.namespace.files.look_at_directory, parts, ROOT)
+        self.run(self.namespace.files.apply, [Declare(parts, data, seen)], ROOT)
+
+    def index_step(self) -> int | None:
+        """One turn of the work for indexes."""
+        return self.run(self.namespace.files.index_work(keys_of_content).step, lambda: True)
+
+    def settle_indexes(self) -> None:
+        while self.index_step() is not None:
+            pass
+
+    def index_head(self, path: str, name: str) -> IndexHead:
+        number = self.find(path).number
+        for one in declared_indexes(self._declaration(number)):
+            if one.name == name:
+                return self.run(read_head, self.volume.working.tree, number, one.id)
+        raise LookupError(name)
+
+    def items(self, path: str, kind: int) -> list[tuple[int, bytes]]:
+        number, tree = self.find(path).number, self.volume.working.tree
+        found = self.run(lambda: list(tree.iterate((number, kind, 0), (number, kind + 1, 0))))
+        return [(offset, payload) for _, _, offset, payload in found]
+
+    def audit(self, path: str, state: str | None = None) -> list[str]:
+        """Hold the indexes of a directory against its files; nothing must be found. (The list is
+        for `assert`.)"""
+        reader = StateReader(self.volume, self.tree_of(state), ROOT)
+        try:
+            number, _ = self.run(reader.resolve, path.encode())
+        except FileNotFoundError:
+            return []
+        audit = IndexAudit(reader, number)
+        problems = []
+        while (found := self.run(next, audit, "end")) != "end":
+            if found is not None:
+                problems.append(found)
+        assert problems == []
+        self.audited = audit
+        return problems
 
     def tree_of(self, state: str | None) -> Tree:
         """Of a kept state by its label, or the working state as of now."""

@@ -21,6 +21,9 @@ from affs_fuse.core.constants import (
     ITEM_COLLECTION,
     ITEM_DENTRY,
     ITEM_EXTENT,
+    ITEM_INDEX,
+    ITEM_INDEX_KEYS,
+    ITEM_INDEX_PENDING,
     ITEM_INLINE,
     ITEM_INODE,
     ITEM_JOB,
@@ -40,6 +43,8 @@ from affs_fuse.core.constants import (
     SUPERBLOCK_OFFSET,
 )
 from affs_fuse.device.file import open_device
+from affs_fuse.volume.index_check import IndexHead, pack_keys, page_of
+from affs_fuse.volume.index_pages import Shape as IndexShape
 from affs_fuse.volume.mkfs import MkfsOptions, make_volume
 from affs_fuse.volume.verify import Report, Severity, verify_volume
 from affs_tools import fsck
@@ -217,6 +222,20 @@ def declared_and_not_listed(vandal: Vandal) -> None:
     vandal.put(vandal.library.number(DIRECTORY), ITEM_COLLECTION, 0, b"\x80")
 
 
+def indexed(vandal: Vandal, page: bytes, entries: int = 1) -> None:
+    """An index with the one entry `x`, and this as its page."""
+    number, file = vandal.library.number(DIRECTORY), vandal.library.number(FILE)
+    shape = IndexShape(1, 2, entries)
+    vandal.put(number, ITEM_INDEX, page_of(1, 0), IndexHead("a", shape, None).pack())
+    vandal.put(number, ITEM_INDEX, page_of(1, 1), page)
+    vandal.put(number, ITEM_INDEX_KEYS, file, pack_keys({1: b"x"}))
+
+
+def page_with(vandal: Vandal, key: bytes) -> bytes:
+    entry = key + vandal.library.number(FILE).to_bytes(6, "big")
+    return b"\0\0\1\0" + len(entry).to_bytes(2, "little") + entry
+
+
 VANDALISM: list[tuple[str, Callable[[Vandal], object]]] = [
     ("verify.links", lambda vandal: vandal.inode(FILE, nlink=2)),
     ("verify.links", lambda vandal: vandal.inode(DIRECTORY, nlink=7)),
@@ -252,6 +271,31 @@ VANDALISM: list[tuple[str, Callable[[Vandal], object]]] = [
     ("verify.object_number", object_from_nowhere),
     ("verify.orphan", lambda vandal: vandal.put(OBJECT_ORPHANS, ITEM_ORPHAN, 77, b"")),
     ("verify.collection", lambda vandal: vandal.put(OBJECT_COLLECTIONS, ITEM_COLLECTION, 77, b"")),
+    ("verify.index", lambda vandal: indexed(vandal, page_with(vandal, b"y"))),
+    ("verify.index", lambda vandal: indexed(vandal, page_with(vandal, b"x"), 2)),
+    ("verify.index", lambda vandal: indexed(vandal, b"\0\0\0\0", 0)),
+    (
+        "verify.index",
+        lambda vandal: vandal.put(
+            vandal.library.number(DIRECTORY), ITEM_INDEX, page_of(1, 0), b"\x80"
+        ),
+    ),
+    (
+        "verify.index",
+        lambda vandal: vandal.put(
+            vandal.library.number(DIRECTORY), ITEM_INDEX, page_of(1, 7), b"\0\0\0\0"
+        ),
+    ),
+    (
+        "verify.index",
+        lambda vandal: vandal.put(
+            vandal.library.number(DIRECTORY), ITEM_INDEX_KEYS, 77, pack_keys({1: b"x"})
+        ),
+    ),
+    (
+        "verify.index",
+        lambda vandal: vandal.put(vandal.library.number(FILE), ITEM_INDEX_PENDING, 77, b""),
+    ),
     ("verify.collection", listed_without_declaration),
     ("verify.collection", declared_and_not_listed),
     ("verify.collection", lambda vandal: declared(vandal, FILE, b"\x80")),

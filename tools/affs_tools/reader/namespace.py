@@ -7,6 +7,7 @@ what a mount of that state would show. Data blocks are checked against their che
 import contextlib
 import os
 import stat
+import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ __all__ = ["Entry", "Namespace", "extract"]
 ROOT = 1
 COLLECTIONS = 3
 COLLECTION_TYPE = 9
+INDEX_TYPE, INDEX_KEYS_TYPE, INDEX_PENDING_TYPE = 10, 11, 12
 PART_SIZE = 4096
 INODE_TYPE, PARENT_TYPE, XATTR_TYPE, SYMLINK_TYPE, INLINE_TYPE, EXTENT_TYPE, DENTRY_TYPE = range(
     1, 8
@@ -129,6 +131,34 @@ class Namespace:
             raise Damage(f"directory {number}: its declaration is no Object")
         return value
 
+    def index(self, number: int, index: int) -> list[tuple[bytes, int]]:
+        """(key, file) of all entries of an index of a directory, in order."""
+        first, end = index << 32, (index + 1) << 32
+        pages = {
+            item.offset - first: item.payload
+            for item in self._items(number, INDEX_TYPE)
+            if first <= item.offset < end
+        }
+        head = read_value(pages.get(0, b""))
+        if not isinstance(head, dict):
+            raise Damage(f"directory {number}: index {index} has no head")
+        return [] if not head["entries"] else list(_index_entries(pages, head["root"]))
+
+    def index_keys(self, number: int) -> dict[int, dict[int, bytes]]:
+        """What the KEYS items of a directory say: file, then index, then key."""
+        found: dict[int, dict[int, bytes]] = {}
+        for item in self._items(number, INDEX_KEYS_TYPE):
+            rest, keys = item.payload, {}
+            while rest:
+                index, length = struct.unpack_from("<IH", rest)
+                keys[index], rest = rest[6 : 6 + length], rest[6 + length :]
+            found[item.offset] = keys
+        return found
+
+    def index_pending(self, number: int) -> list[int]:
+        """Files that wait to be taken in by the indexes of a directory."""
+        return [item.offset for item in self._items(number, INDEX_PENDING_TYPE)]
+
     def pieces(self, number: int, size: int) -> Iterator[tuple[int, bytes]]:
         """Offset and bytes of what a file holds, up to its size; what lies between them is zero."""
         end = 0
@@ -173,6 +203,21 @@ class Namespace:
         if begin + extent["length"] > len(stored):
             raise Damage(f"{what}: the extent is shorter than its length says")
         return stored[begin : begin + extent["length"]]
+
+
+def _index_entries(pages: dict[int, bytes], page: int) -> Iterator[tuple[bytes, int]]:
+    payload = pages.get(page)
+    if payload is None:
+        raise Damage(f"page {page} of an index is not there")
+    level, _, count = struct.unpack_from("<BBH", payload)
+    at = 4 + 2 * count
+    for length in struct.unpack_from(f"<{count}H", payload, 4):
+        row = payload[at : at + length]
+        at += length
+        if level:
+            yield from _index_entries(pages, int.from_bytes(row[-4:], "little"))
+        else:
+            yield row[:-6], int.from_bytes(row[-6:], "big")
 
 
 def extract(image: Image, state: State, directory: Path) -> list[str]:
