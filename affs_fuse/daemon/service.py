@@ -231,6 +231,8 @@ class Service:
     async def _status_line(self, parts: Parts) -> str:
         status = await parts.engine.status()
         parts_of_line = [f"mounted on {self._config.directory}", f"commit {status['seq']}"]
+        if status["waits_for_room"]:
+            parts_of_line.append(f"waits for the host's room: {status['waits_for_room']}")
         if status["read_only_reason"]:
             parts_of_line.append(f"read-only: {status['read_only_reason']}")
         elif status["dirty_bytes"]:

@@ -6,6 +6,8 @@ asked for by fsync, by verbs, by memory pressure and by a timer. Invariants:
 - Between a rollback's switch and the end of its diverting no cut is made (`hold`): the abandoned
   state still changes. The first cut after it seals that state, whoever asked for it.
 - After a failed commit the volume is read-only, and everybody who waited gets the error.
+- A cut that the host has no room for is written again until it has. Nobody is kept waiting for that
+  but the verb whose cut it is.
 """
 
 import logging
@@ -33,6 +35,10 @@ _log = logging.getLogger("affs.engine")
 
 CUT_DIRTY_BYTES_MAX = 16 << 20
 """Buffered data that a cut may have to place and checksum in its one turn."""
+
+ROOM_RETRY_S = 1.0
+ROOM_PATIENCE_S = 10.0
+"""How long callers wait for the host's room before they get the error."""
 
 Prepare = Callable[[], CutRequest]
 """Called in the cut's turn; what the cut shall do besides. May raise AffsError, changing
@@ -109,6 +115,9 @@ class Committer:
         self._bytes = 0
         self._stages = Latencies()
         self._told_read_only = volume.read_only
+        self._ending = False
+        self.waits_for_room = ""
+        """Why a commit waits for the host's room; "" where none does."""
 
     # ---- asking ----
 
@@ -250,7 +259,7 @@ class Committer:
         except AffsError as error:
             self._fail(tickets, error)
             return
-        failure = await self._write(cut)
+        failure = await self._write(cut, tickets)
         if failure is not None:
             self._fail(tickets, failure)
             return
@@ -303,20 +312,64 @@ class Committer:
             )
         return request
 
-    async def _write(self, cut: Cut) -> AffsError | None:
-        error: AffsError | None = None
+    async def _write(self, cut: Cut, tickets: list[_Ticket]) -> AffsError | None:
         monotonic = self._volume.clock.monotonic
         started = monotonic()
-        try:
-            await self._workers.commit(cut.write)
-        except (AffsError, OSError, MemoryError) as failure:
-            error = write_failure(failure)
+        error = await self._attempt(cut)
+        if error is not None and error.code == "device.no_space":
+            error = await self._write_when_there_is_room(cut, tickets, error)
         self._stages.note("write", monotonic() - started)
         try:
             self._volume.complete(cut, error)
         except AffsError as failure:
             return failure
         return None
+
+    async def _attempt(self, cut: Cut) -> AffsError | None:
+        try:
+            await self._workers.commit(cut.write)
+        except (AffsError, OSError, MemoryError) as failure:
+            return write_failure(failure)
+        return None
+
+    async def _write_when_there_is_room(
+        self, cut: Cut, tickets: list[_Ticket], error: AffsError
+    ) -> AffsError | None:
+        """The same images, again and again; what else than the lack of room ends it, if anything
+        does. Meanwhile operations go on as far as memory and room for metadata reach."""
+        refusal: AffsError | None = error
+        waited = 0.0
+        _log.error("commit %d waits: the host has no room for it: %s", cut.seq, error.message)
+        self._events.publish("space", state="waiting", seq=cut.seq, reason=error.message)
+        self.waits_for_room = error.message
+        self._writeback.stall(_no_room_error(error))
+        try:
+            while refusal is not None and refusal.code == "device.no_space":
+                if waited >= ROOM_PATIENCE_S:
+                    self._refuse(tickets, _no_room_error(error))
+                    if self._ending:
+                        break
+                await trio.sleep(ROOM_RETRY_S)
+                waited += ROOM_RETRY_S
+                refusal = await self._attempt(cut)
+        finally:
+            self.waits_for_room = ""
+            self._writeback.stall(None)
+        if refusal is None:
+            _log.warning("there is room again: commit %d is written", cut.seq)
+            self._events.publish("space", state="room", seq=cut.seq)
+        return refusal
+
+    def _refuse(self, tickets: list[_Ticket], error: AffsError) -> None:
+        """Let nobody wait but verbs whose cut is made: those may still happen."""
+        plain = [one for one in tickets if one.prepare is None or self._ending]
+        for ticket in [*plain, *self._take_all_tickets()]:
+            if not ticket.done.is_set():
+                ticket.end(None, error)
+
+    def end_patience(self) -> None:
+        """The engine ends: a commit that waits for room is given up after a last while."""
+        self._ending = True
 
     def _fail(self, tickets: list[_Ticket], error: AffsError) -> None:
         if self._volume.read_only:
@@ -348,6 +401,14 @@ def _internal_error() -> AffsError:
         "runtime.internal", Category.INTERNAL, "a commit failed by an internal error",
         hint="the log has it; the volume is read-only now",
     )
+
+
+def _no_room_error(error: AffsError) -> AffsError:
+    return AffsError(
+        "device.no_space", Category.NO_SPACE, f"a commit waits for room: {error.message}",
+        hint="make room on the host's filesystem; the commit is tried again every second",
+        retryable=True, details=error.details,
+    )  # fmt: skip
 
 
 def _held_error() -> AffsError:

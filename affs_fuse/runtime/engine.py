@@ -453,6 +453,7 @@ class Engine:
             "mount": self._kernel.directory,
             "read_only": volume.read_only,
             "read_only_reason": volume.read_only_reason,
+            "waits_for_room": self._committer.waits_for_room,
             "seq": volume.durable_seq,
             "commit_time_ns": volume.durable_time_ns,
             "dirty": volume.working.tree.root is None or namespace.dirty_bytes > 0,
@@ -551,6 +552,7 @@ class Engine:
         """After the last operation: make everything durable. Errors: volume.*, device.*"""
         if not self._volume.read_only:
             self._events.end()
+        self._committer.end_patience()
         await self._committer.commit()
 
     @property

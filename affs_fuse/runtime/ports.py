@@ -47,10 +47,11 @@ class EnginePort(Protocol):
 
     async def status(self) -> Plain:
         """uuid, label, backends (list of paths), mount (path or ""; these two as
-        `os.fsdecode` gives them), read_only (bool),
-        read_only_reason, seq and commit_time_ns of the last durable commit, dirty (bool: the
-        working state differs from it), dirty_bytes, published (state dict or None), base (state
-        that the working state descends from, or None), states (count of kept ones), objects,
+        `os.fsdecode` gives them), read_only (bool), read_only_reason, waits_for_room (why a
+        commit waits for the host's, or ""), seq and commit_time_ns of the last durable commit,
+        dirty (bool: the working state differs from it), dirty_bytes, published (state dict or
+        None), base (state that the working state descends from, or None), states (count of kept
+        ones), objects,
         open_files, holds (count of those of `hold`), space (as `space`), jobs (list of {name, done,
         total, unit}), verified (oldest_ns, segments, never, damage: as `verified`), degraded
         (bool), uptime_s, started_ns, version."""

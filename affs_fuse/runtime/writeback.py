@@ -6,7 +6,7 @@ a cut placed waits in the volume. Together they are the backlog. Invariants:
 - Nobody waits here while the kernel is being told something (`release`): the kernel waits for
   writers.
 - What the device refuses ahead of a commit is written elsewhere; a volume that has become read-only
-  does not hold writers, they get the error.
+  does not hold writers, they get the error. Nor does one whose host has no room for a commit.
 """
 
 import logging
@@ -70,6 +70,7 @@ class Writeback:
         self._wanted = trio.Event()
         self._progress = trio.Event()
         self._releases = 0
+        self._stall: AffsError | None = None
         self._written = 0
         self._throttled = 0
 
@@ -158,13 +159,20 @@ class Writeback:
         return self.backlog_bytes > self._dirty_max
 
     async def throttle(self) -> None:
-        """A writer waits here until there is room in memory."""
+        """A writer waits here until there is room in memory. Errors: what `stall` was told."""
         if self._releases or not self.full:
             return
         self._throttled += 1
         while self.full and not self._releases and not self._volume.read_only:
+            if self._stall is not None:
+                raise self._stall
             self._wanted.set()
             await self._progress.wait()
+
+    def stall(self, reason: AffsError | None) -> None:
+        """Nothing moves on for this reason, or again (None): writers get it instead of waiting."""
+        self._stall = reason
+        self._move_on()
 
     @contextmanager
     def release(self) -> Iterator[None]:

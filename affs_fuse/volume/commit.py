@@ -127,14 +127,16 @@ class Cut:
 
     def write(self) -> None:
         """In a worker: durable when it returns. Errors: device.*, volume.*; then nothing of it
-        counts.
+        counts. After device.no_space it may be called again: the same images to the same places.
 
         This commit's own batch is written here; those that others began are awaited.
         """
-        if self.own_batch is not None:
+        if self.own_batch is not None and not self.own_batch.done.is_set():
             self.own_batch.execute()
         for batch in self.batches:
             batch.done.wait()
+            if batch.without_room:
+                batch.write_again()
             batch.check()
         write_merged(self.device, list(self.nodes))
         self.barrier.flush()

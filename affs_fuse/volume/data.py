@@ -69,6 +69,17 @@ class WriteBatch:
             raise self.error
 
     @property
+    def without_room(self) -> bool:
+        """After execute(): whether what a cut counts on failed for want of the host's room alone,
+        so that writing it again may help."""
+        return isinstance(self.error, AffsError) and self.error.code == "device.no_space"
+
+    def write_again(self) -> None:
+        """In a worker, after execute(): the same bytes to the same places."""
+        self.error = None
+        self.execute()
+
+    @property
     def size_bytes(self) -> int:
         return sum(len(write.data) for write in self.writes)
 
@@ -138,6 +149,7 @@ class DataStore:
         self._waiting: list[PendingWrite] = []
         self._waiting_bytes = 0
         self._begun: dict[WriteBatch, int] = {}
+        self._kept: list[WriteBatch] = []
 
     @property
     def waiting_bytes(self) -> int:
@@ -211,14 +223,24 @@ class DataStore:
 
     def end_batch(self, batch: WriteBatch) -> None:
         """The batch was executed; its blocks are read from the device from now on. Raises its
-        error.
+        error. Where the host had no room it goes on: the next cut writes it again, and end_kept()
+        comes after that.
         """
+        if batch.without_room:
+            self._kept.append(batch)
+            return
         del self._begun[batch]
         batch.check()
         for write in batch.writes:
             if self._by_address.get(write.address) is write:
                 del self._by_address[write.address]
         self._addresses = sorted(self._by_address)
+
+    def end_kept(self) -> None:
+        """A cut is durable, and so is what it counted on: what was kept for it has ended."""
+        kept, self._kept = self._kept, []
+        for batch in kept:
+            self.end_batch(batch)
 
     def plan(self, reads: list[BlockRead]) -> ReadPlan:
         """Where these blocks are now; execute the plan in a worker, or attempt it."""

@@ -92,9 +92,25 @@ class AheadBatch(WriteBatch):
 
     def check(self) -> None:
         super().check()
-        for write in self.writes:
-            if write.refusal is not None and write.adopted:
-                raise write.refusal
+        for write in self._refused():
+            assert write.refusal is not None
+            raise write.refusal
+
+    @property
+    def without_room(self) -> bool:
+        refused = self._refused()
+        return self.error is None and bool(refused) and not any(write.lost for write in refused)
+
+    def write_again(self) -> None:
+        for write in self._refused():
+            write.refusal = None
+            self._note(write, self.device.write(write.offset, [write.data]))
+            if write.refusal is None:
+                self.behind.follow([(write.offset, write.data)])
+
+    def _refused(self) -> list[PendingWrite]:
+        """Those that a cut counts on."""
+        return [write for write in self.writes if write.refusal is not None and write.adopted]
 
 
 def _neighbours(writes: list[PendingWrite]) -> list[list[PendingWrite]]:

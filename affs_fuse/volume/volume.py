@@ -399,8 +399,7 @@ class Volume:
         flush: Callable[[], None] | None = None,
         request: CutRequest | None = None,
     ) -> Cut:
-        """The synchronous turn of a commit. flush() puts what is buffered above into the trees; by
-        default, what was said by buffers_are_flushed_by().
+        """The synchronous turn of a commit. flush: as of buffers_are_flushed_by(), the default.
 
         Errors: volume.read_only, volume.no_space, device.no_space (nothing was cut).
         """
@@ -435,6 +434,7 @@ class Volume:
         if error is not None:
             self.fail(f"commit {cut.seq} failed: {error.message}")
             raise error
+        self._data.end_kept()
         self.durable_seq = cut.seq
         self.durable_time_ns = cut.record.time_ns
         self.durable_image = cut.image

@@ -5,7 +5,7 @@ Time stands still but for what a test adds, and chance is seeded, so a run is th
 
 import os
 import random
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -13,6 +13,7 @@ import trio
 from runtime_fake import OWNER, Desk
 
 from affs_fuse.clock import Clock
+from affs_fuse.device.device import Device
 from affs_fuse.device.memory import MemoryDevice
 from affs_fuse.posix.namespace import Changes, Credentials, Namespace
 from affs_fuse.runtime.authentication import Authentication, PeerCredentials, Tokens
@@ -59,15 +60,22 @@ class QuietKernel:
 
 
 class RealRuntime:
-    """What a daemon has, but for mount and socket. now_ns: the time, for tests to move."""
+    """What a daemon has, but for mount and socket. now_ns: the time, for tests to move. wrap: puts
+    faults around the device."""
 
-    def __init__(self, seed: int = 1, size_bytes: int = 64 << 20) -> None:
+    def __init__(
+        self,
+        seed: int = 1,
+        size_bytes: int = 64 << 20,
+        wrap: Callable[[MemoryDevice], Device] | None = None,
+    ) -> None:
         self.now_ns = START_NS
         self.clock = Clock(lambda: self.now_ns, lambda: self.now_ns / 1e9)
         self.entropy = random.Random(seed).randbytes
         self.device = MemoryDevice(size_bytes)
         format_device(self.device, MkfsOptions(), clock=self.clock, entropy=self.entropy)
-        options = OpenOptions(device=self.device, clock=self.clock, entropy=self.entropy)
+        device = wrap(self.device) if wrap is not None else self.device
+        options = OpenOptions(device=device, clock=self.clock, entropy=self.entropy)
         self.volume = Volume.open("", options)
         self.namespace = Namespace(self.volume)
         self.events = EventBus(self.clock, self.entropy)
@@ -143,8 +151,12 @@ class RealRuntime:
 
 
 @asynccontextmanager
-async def running(seed: int = 1, size_bytes: int = 64 << 20) -> AsyncIterator[RealRuntime]:
-    made = RealRuntime(seed, size_bytes)
+async def running(
+    seed: int = 1,
+    size_bytes: int = 64 << 20,
+    wrap: Callable[[MemoryDevice], Device] | None = None,
+) -> AsyncIterator[RealRuntime]:
+    made = RealRuntime(seed, size_bytes, wrap)
     async with trio.open_nursery() as core:
         for task in made.engine.core_tasks:
             core.start_soon(task)

@@ -165,6 +165,33 @@ def test_a_bad_place_that_a_cut_meets_ends_writing() -> None:
         assert made.volume.read_only
 
 
+@pytest.mark.parametrize("begun", [False, True], ids=["not begun", "begun"])
+def test_a_cut_that_the_host_has_no_room_for_is_written_again(begun: bool) -> None:
+    """What was written ahead, what the cut writes itself, its nodes and its record."""
+    with ground() as made:
+        data = content(2 * MIB)
+        made.write(0, data[:MIB])
+        made.launch()
+        batch = made.volume.flights.take_batch() if begun else None
+        made.write(MIB, data[MIB:])
+        cut = made.volume.cut(made.namespace.flush_all)
+        made.device.fail_writes = errno.ENOSPC
+        if batch is not None:
+            batch.execute()
+            made.volume.end_batch(batch)
+        for _ in range(3):
+            with pytest.raises(AffsError) as refused:
+                cut.write()
+            assert refused.value.code == "device.no_space"
+        assert made.read(len(data)) == data, "from memory"
+        made.device.fail_writes = 0
+        cut.write()
+        made.volume.complete(cut)
+        assert not made.volume.read_only
+        assert made.read(len(data)) == data
+        made.check()
+
+
 def test_a_host_without_room_costs_nothing_but_the_attempt() -> None:
     with ground() as made:
         data = content(2 * MIB)

@@ -41,6 +41,7 @@ STATUS = Command(
             Field("backends", "Backends", FieldKind.LIST),
             Field("read_only", "Read-only", FieldKind.FLAG, wide=True),
             Field("read_only_reason", "Because"),
+            Field("waits_for_room", "A commit waits for the host's room"),
             Field("degraded", "Degraded", FieldKind.FLAG, wide=True),
             Field("seq", "Last commit", FieldKind.COUNT),
             Field("commit_time_ns", "Committed", FieldKind.TIME),
