@@ -110,6 +110,8 @@ class Committer:
         self._seal: Seal | None = None
         self._held = False
         self._released = trio.Event()
+        self._pauses = 0
+        self._resumed = trio.Event()
         self._commits = 0
         self._cut_ms_max = 0.0
         self._bytes = 0
@@ -176,6 +178,20 @@ class Committer:
         finally:
             self._held = False
             self._released.set()
+
+    # ---- jobs ----
+
+    @contextmanager
+    def pause(self) -> Iterator[None]:
+        """No cut is made inside, which takes many turns and waits for nobody: what is done there
+        becomes durable with one commit. Whoever asks for a commit waits."""
+        self._pauses += 1
+        try:
+            yield
+        finally:
+            self._pauses -= 1
+            self._resumed.set()
+            self._resumed = trio.Event()
 
     # ---- committing ----
 
@@ -277,6 +293,8 @@ class Committer:
         begins again: what it had put into the tree by then stays there and is right."""
         clock = self._volume.clock
         while True:
+            while self._pauses:
+                await self._resumed.wait()
             started = clock.monotonic()
             try:
                 self._events.save()

@@ -127,7 +127,7 @@ class Engine:
         )
         self._verbs = trio.Lock()
         self._jobs = Jobs(
-            volume, namespace, self._loader, self._committer, events, self._verbs
+            volume, namespace, self._loader, self._workers, self._committer, events, self._verbs
         )
         self._rollback = LiveRollback(
             volume, namespace, self._loader, self._committer, self._writeback, kernel

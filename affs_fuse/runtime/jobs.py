@@ -19,6 +19,7 @@ from affs_fuse.posix.namespace import Namespace
 from affs_fuse.runtime.committer import Committer
 from affs_fuse.runtime.events import EventBus
 from affs_fuse.runtime.loader import Loader
+from affs_fuse.runtime.workers import Workers
 from affs_fuse.volume.commit import CutRequest
 from affs_fuse.volume.reclaim import ReclaimJob, end_grace, next_end_of_grace, next_job
 from affs_fuse.volume.volume import Volume
@@ -52,6 +53,7 @@ class Jobs:
         volume: Volume,
         namespace: Namespace,
         loader: Loader,
+        workers: Workers,
         committer: Committer,
         events: EventBus,
         verbs: trio.Lock,
@@ -59,6 +61,7 @@ class Jobs:
         self._volume = volume
         self._namespace = namespace
         self._loader = loader
+        self._workers = workers
         self._committer = committer
         self._events = events
         self._verbs = verbs
@@ -157,16 +160,29 @@ class Jobs:
         while not await self._loader.run(job.step):
             self._current = JobProgress("reclaim", job.events, 0, "differences")
             await trio.lowlevel.checkpoint()
-        freed = await self._loader.run(self._apply(job))
+        await self._workers.check(job.sort)
+        with self._committer.pause():
+            freed = await self._loader.run(self._forget(job))
+            await self._free(job)
         await self._committer.commit(force=True)
         return freed
 
-    def _apply(self, job: ReclaimJob) -> Callable[[], int]:
-        def apply() -> int:
-            self._namespace.flush_all()
-            return job.apply()
+    async def _free(self, job: ReclaimJob) -> None:
+        """In many turns. What stops it between two of them has left the state half reclaimed in
+        memory, and that must not become durable."""
+        try:
+            while not await self._loader.run(job.free_step):
+                await trio.lowlevel.checkpoint()
+        except BaseException:
+            self._volume.fail("reclaiming a deleted state stopped half way")
+            raise
 
-        return apply
+    def _forget(self, job: ReclaimJob) -> Callable[[], int]:
+        def forget() -> int:
+            self._namespace.flush_all()
+            return job.forget()
+
+        return forget
 
     async def serve_clean(self) -> None:
         """Remove what nobody uses any more, in steps; never returns."""

@@ -5,9 +5,9 @@ descendant C: freed is what S refers to, born after P, and not in C. A state fro
 descend waits. Births only grow, a state never refers to a block twice, and a block that a state
 has dropped never comes back into its descendants: so blocks can be compared by address alone.
 
-Nothing is freed while the job looks: the result is applied in one turn, together with the removal
-of the state, and becomes durable with one commit. A crash before it leaves the state doomed, and
-the job starts again at the next opening.
+Nothing is freed while the job looks: the result is applied without a cut in between, together with
+the removal of the state, and becomes durable with one commit. A crash before it leaves the state
+doomed, and the job starts again at the next opening.
 """
 
 from collections.abc import Iterator
@@ -47,6 +47,8 @@ __all__ = [
 
 EVENTS_PER_STEP = 2000
 """Differences looked at in one step: a few milliseconds."""
+RUNS_PER_STEP = 500
+"""Runs of blocks freed in one step."""
 
 BlockRun = tuple[int, int, int]
 """(logical address, blocks, birth)."""
@@ -151,7 +153,8 @@ class Frees:
 
 class ReclaimJob:
     """Reclaims one doomed state. prepare(), then step() until it is True, then apply(), then a
-    commit.
+    commit. To spread apply() over many turns: sort() in any thread, forget(), then free_step()
+    until it is True; from forget() on no cut may be made before that.
 
     If the state's only descendant is the working state, prepare() says so by a cut request that
     keeps the working state as a hidden one: the comparison needs an immutable descendant. What
@@ -164,6 +167,8 @@ class ReclaimJob:
         self.state = state
         self._hidden: KeptState | None = None
         self._frees = Frees()
+        self._runs: list[tuple[int, int]] | None = None
+        self._freed = 0
         self._trees: tuple[Tree, Tree] | None = None
         self._diff: Diff | None = None
         self.events = 0
@@ -209,17 +214,22 @@ class ReclaimJob:
         self._diff = diff
         return False
 
-    def apply(self) -> int:
-        """Free, and forget the state; the number of blocks. One turn, then commit. Raises
+    def sort(self) -> None:
+        """What is to be freed, out of what was found; once."""
+        if self._runs is not None:
+            return
+        self._runs = self._frees.result(self._volume.states.seq_of(self.state.parent))
+        self._frees = Frees()
+
+    def forget(self) -> int:
+        """The state is no more; the number of blocks that free_step() is to free. One turn. Raises
         NodeMissing, with nothing changed (call again)."""
         volume, state = self._volume, self.state
+        assert self._runs is not None, "sort() comes first"
         volume.begin_change()
         # What the working state dropped since its last cut is judged by the ancestor it had then.
         free_dropped(volume.space, volume.working)
-        late = self._late_frees() if self._hidden is not None else []
-        runs = self._frees.result(volume.states.seq_of(state.parent))
-        for address, blocks in [*runs, *late]:
-            volume.space.free(address, blocks)
+        self._runs += self._late_frees() if self._hidden is not None else []
         gone = [state] + ([self._hidden] if self._hidden is not None else [])
         for child in volume.states.children(gone[-1].number):
             volume.states.put(replace(child, parent=state.parent))
@@ -230,7 +240,24 @@ class ReclaimJob:
             volume.states.forget_pointers_to(each.number)
             volume.states.remove(each.number)
         volume.note_change()
-        return sum(blocks for _, blocks in [*runs, *late])
+        return sum(blocks for _, blocks in self._runs)
+
+    def free_step(self) -> bool:
+        """Free some more; True when all is freed."""
+        assert self._runs is not None
+        self._volume.begin_change()
+        for address, blocks in self._runs[self._freed : self._freed + RUNS_PER_STEP]:
+            self._volume.space.free(address, blocks)
+            self._freed += 1
+        return self._freed == len(self._runs)
+
+    def apply(self) -> int:
+        """All of that in one turn. Raises NodeMissing, with nothing changed (call again)."""
+        self.sort()
+        freed = self.forget()
+        while not self.free_step():
+            pass
+        return freed
 
     def _late_frees(self) -> list[tuple[int, int]]:
         """What the hidden state has, the working state has dropped since, and no one else needs."""

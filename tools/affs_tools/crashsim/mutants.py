@@ -114,7 +114,7 @@ MUTANTS = (
            ("wide/", "reclaim/")),
     Mutant("reclaim-frees-the-parents-data", "volume.reclaim:Frees.result",
            "if run[2] > born_after", "if True", ("reclaim/",)),
-    Mutant("reclaim-forgets-late-changes", "volume.reclaim:ReclaimJob.apply",
+    Mutant("reclaim-forgets-late-changes", "volume.reclaim:ReclaimJob.forget",
            "self._late_frees() if self._hidden is not None else []", "[]", ("reclaim/",)),
     Mutant("interrupted-reclaim-forgotten", "volume.reclaim:next_job",
            "if not state.flags & STATE_DOOMED or state.reclaim_ns > now_ns:",
