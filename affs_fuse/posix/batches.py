@@ -28,6 +28,7 @@ from affs_fuse.posix import changing, directory, inodes, linking, making, names,
 from affs_fuse.posix.access import allows
 from affs_fuse.posix.context import Context
 from affs_fuse.posix.errors import posix_error
+from affs_fuse.posix.imports import Cursor, put_cursor, touch_cursor
 from affs_fuse.posix.permissions import (
     EXECUTE,
     READ,
@@ -44,6 +45,7 @@ from affs_fuse.volume.reserve import RoomKind
 __all__ = [
     "Changed", "Create", "Declare", "Move", "Path", "Remove", "Replace", "Seen", "Step",
     "StepError", "apply", "check", "look", "look_at_directory", "resolve",
+    "writable_directory",
 ]  # fmt: skip
 
 OBJECT_LAST = (1 << OBJECT_BITS) - 1
@@ -165,18 +167,34 @@ def look_at_directory(context: Context, path: Path, credentials: Credentials) ->
     return Seen(number, inode)
 
 
+def writable_directory(context: Context, path: Path, credentials: Credentials) -> int:
+    """A directory in which names may be made. path: may be empty. Errors: as `resolve`."""
+    number = _directory(context, path, credentials, {})
+    inode = inodes.load_directory(context.tree, number)
+    _demand(context, number, inode, credentials, WRITE | EXECUTE)
+    return number
+
+
 def check(context: Context, step: Step, credentials: Credentials) -> None:
     """Whether a step could be done now; nothing is. Errors: StepError; NodeMissing."""
     _plan_all(context, [step], credentials)
 
 
-def apply(context: Context, steps: list[Step], credentials: Credentials) -> list[Changed]:
-    """All steps, or none. Errors: StepError; NodeMissing; volume.no_space, volume.read_only,
+def apply(
+    context: Context, steps: list[Step], credentials: Credentials, cursor: Cursor | None = None
+) -> list[Changed]:
+    """All steps, or none. cursor: of an import, put in the same turn. Errors: StepError (for the
+    cursor with an index behind the last step); NodeMissing; volume.no_space, volume.read_only,
     volume.numbers_exhausted."""
     planned = _plan_all(context, steps, credentials)
-    _reserve(context, planned)
+    if cursor is not None:
+        _plan_cursor(context, cursor, len(steps), credentials)
+    _reserve(context, planned, cursor is not None)
     try:
-        return [_apply(context, one, credentials) for one in planned]
+        changed = [_apply(context, one, credentials) for one in planned]
+        if cursor is not None:
+            put_cursor(context.tree, cursor)
+        return changed
     except (NodeMissing, DataMissing, AffsError, OSError) as error:
         raise AssertionError(f"a planned batch could not be applied: {error}") from error
 
@@ -192,7 +210,19 @@ def _plan_all(context: Context, steps: list[Step], credentials: Credentials) -> 
     return planned
 
 
-def _reserve(context: Context, planned: list[_Planned]) -> None:
+def _plan_cursor(
+    context: Context, cursor: Cursor, index: int, credentials: Credentials
+) -> None:
+    """Errors: StepError; ENOENT if the path names another directory now."""
+    try:
+        if _directory(context, cursor.path, credentials, {}) != cursor.directory:
+            raise posix_error(errno.ENOENT)
+    except OSError as error:
+        raise StepError(index, error) from None
+    touch_cursor(context.tree, cursor.directory)
+
+
+def _reserve(context: Context, planned: list[_Planned], cursor: bool) -> None:
     volume = context.volume
     volume.check_writable()
     made = sum(isinstance(one.step, Create) for one in planned)
@@ -207,9 +237,10 @@ def _reserve(context: Context, planned: list[_Planned]) -> None:
             )  # fmt: skip
     blocks = sum(one.replacement.new_blocks for one in planned if one.replacement is not None)
     context.data.reserve(blocks)
-    removes = all(isinstance(one.step, Remove) for one in planned)
+    removes = not cursor and all(isinstance(one.step, Remove) for one in planned)
     try:
-        volume.reserve_metadata(RoomKind.REMOVE if removes else RoomKind.NORMAL, len(planned) + 1)
+        kind = RoomKind.REMOVE if removes else RoomKind.NORMAL
+        volume.reserve_metadata(kind, len(planned) + 1 + cursor)
     except (AffsError, MemoryError):
         if blocks:
             volume.release_data(blocks)

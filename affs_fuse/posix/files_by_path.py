@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 
-from affs_fuse.posix import batches
+from affs_fuse.posix import batches, directory, imports
 from affs_fuse.posix.context import Context
 from affs_fuse.posix.declarations import Collections
 from affs_fuse.posix.index_turn import KeysOf
@@ -57,9 +57,40 @@ class FilesByPath:
         """Errors: as batches.check."""
         batches.check(self._context(), step, credentials)
 
-    def apply(self, steps: list[batches.Step], credentials: Credentials) -> list[batches.Changed]:
+    def writable(self, path: batches.Path, credentials: Credentials) -> int:
+        """The number of a directory in which names may be made; path: () is the root. Errors:
+        ENOENT, ENOTDIR, EACCES, ENAMETOOLONG; NodeMissing."""
+        return batches.writable_directory(self._context(), path, credentials)
+
+    def names_there(self, number: int, names: list[bytes]) -> set[bytes]:
+        """Which of these names a directory has. Errors: NodeMissing."""
+        tree, key = self._context().tree, self._context().hash_key
+        return {name for name in names if directory.locate(tree, key, number, name)[1] is not None}
+
+    def cursor_of(self, number: int) -> bytes | None:
+        """Of the import into a directory. Errors: NodeMissing."""
+        return imports.cursor_of(self._context().tree, number)
+
+    def cursors(self, credentials: Credentials) -> list[tuple[bytes, bytes]]:
+        """(path, cursor) of all unfinished imports into directories within reach. Errors:
+        NodeMissing."""
+        context = self._context()
+        reader = StateReader(context.volume, context.tree, credentials)
+        found = []
+        for number, payload in imports.cursors(context.tree):
+            path, open_way = reader.directory_path(number)
+            if open_way:
+                found.append((b"/" + path, payload))
+        return sorted(found)
+
+    def apply(
+        self,
+        steps: list[batches.Step],
+        credentials: Credentials,
+        cursor: imports.Cursor | None = None,
+    ) -> list[batches.Changed]:
         """All steps, or none. Errors: as batches.apply."""
-        changed = batches.apply(self._context(), steps, credentials)
+        changed = batches.apply(self._context(), steps, credentials, cursor)
         for one in changed:
             if one.gone:
                 self._let_go(one.number)

@@ -218,7 +218,7 @@ class Command(Generic[O]):
     that raise the danger to DESTRUCTIVE. plan: required when danger is not NONE. errors: codes that
     are its own, beside those that every command can give. hidden: left out of the help page.
     endless: runs until its client has enough, so its time says nothing. essential: no personality
-    leaves it out.
+    leaves it out. unremembered: not in the history of the session.
     """
 
     name: str
@@ -238,6 +238,7 @@ class Command(Generic[O]):
     hidden: bool = False
     endless: bool = False
     essential: bool = False
+    unremembered: bool = False
 
     def __post_init__(self) -> None:
         assert self.name == self.name.lower(), f"{self.name}: names are declared in lower case"

@@ -54,7 +54,7 @@ DEADLINE_MS_MAX = 7 * 24 * 3600 * 1000
 @dataclass(slots=True)
 class Running:
     """A request in work, from `Dispatcher.admit` on. command: its name once it is known, and
-    endless, as declared."""
+    endless and remembered, as declared."""
 
     session: Session
     request: Request
@@ -62,6 +62,7 @@ class Running:
     cancelled: bool = False
     command: str = ""
     endless: bool = False
+    remembered: bool = True
 
 
 class Dispatcher:
@@ -149,10 +150,11 @@ class Dispatcher:
             del self._running[session.id, request.id]
         self._requests.end(running.command, seconds, failure.category if failure else None)
         line = request.line if request.line is not None else str(request.command)
-        session.note(
-            line[:HISTORY_CHARACTERS_MAX], self._clock.now_ns(), seconds,
-            failure.code if failure else "",
-        )
+        if running.remembered:
+            session.note(
+                line[:HISTORY_CHARACTERS_MAX], self._clock.now_ns(), seconds,
+                failure.code if failure else "",
+            )
         _log_request(session, running.command, seconds, failure, trace)
         if failure is not None:
             return Failure(request.id, failure.to_auv(trace))
@@ -160,7 +162,7 @@ class Dispatcher:
 
     def _note_slow(self, running: Running, seconds: float) -> None:
         session = running.session
-        if running.command and not running.endless:
+        if running.command and not running.endless and running.remembered:
             self._observation.slow.command(
                 running.command, seconds, session=session.id, user=session.identity.user
             )
@@ -189,6 +191,7 @@ class Dispatcher:
             invocation = self._registry.parse_arguments(request.command, request.args)
         command = invocation.command
         running.command, running.endless = command.name, command.endless
+        running.remembered = not command.unremembered
         self._sessions.check(session)
         directory = session.directory
         if request.session is not None:

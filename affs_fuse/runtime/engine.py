@@ -8,7 +8,7 @@ here, on the loop's thread. It is the one place that decides what goes to a work
 """
 
 import logging
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, ParamSpec, TypeVar
@@ -29,6 +29,9 @@ from affs_fuse.runtime.expectation import Basis
 from affs_fuse.runtime.file_space import FileSpace
 from affs_fuse.runtime.governor import request_times
 from affs_fuse.runtime.holds import Hold, Holds
+from affs_fuse.runtime.import_order import ImportOrder
+from affs_fuse.runtime.imports import Imports
+from affs_fuse.runtime.inputs import Input
 from affs_fuse.runtime.jobs import Jobs
 from affs_fuse.runtime.kernel import KernelPort
 from affs_fuse.runtime.latency import Latencies
@@ -36,7 +39,7 @@ from affs_fuse.runtime.ledger import Ledger
 from affs_fuse.runtime.loader import Loader
 from affs_fuse.runtime.opened_states import EMPTY, WORKING, OpenedStates
 from affs_fuse.runtime.operation_entries import append_entry, newest_entries
-from affs_fuse.runtime.ports import Emit, Plain
+from affs_fuse.runtime.ports import Emit, Listener, Plain
 from affs_fuse.runtime.queries import Queries
 from affs_fuse.runtime.record_operations import Operation
 from affs_fuse.runtime.records import Records
@@ -152,6 +155,9 @@ class Engine:
         self._records = Records(
             namespace, kernel, self.run_and_clean, self._committer.commit,
             self._writeback.release, self._writeback.throttle,
+        )
+        self._imports = Imports(
+            namespace.files, self._records, self.run, self._committer.commit, volume.clock
         )
         self.settings = VolumeSettings(volume, self._committer, events)
         self.viewing = Viewing(
@@ -514,8 +520,22 @@ class Engine:
     async def check_directory(self, path: str, asker: Session) -> None:
         await self.run(self._queries.check_directory, path, asker.identity)
 
-    async def query(self, line: str, asker: Asker, emit: Emit) -> Plain:
-        return await self._queries.run(line, asker, emit)
+    async def query(
+        self, line: str, asker: Asker, emit: Emit, *, bare: bool = False
+    ) -> Plain:
+        return await self._queries.run(line, asker, emit, bare=bare)
+
+    async def import_records(
+        self, order: ImportOrder, asker: Session, input: Input, listener: Listener,
+        begin: Callable[[], Awaitable[None]],
+    ) -> Plain:
+        return await self._imports.carry_out(order, asker.identity, input, listener, begin)
+
+    async def imports(self, asker: Session) -> list[Plain]:
+        return await self._imports.unfinished(asker.identity)
+
+    async def drop_import(self, path: str, asker: Session) -> Plain:
+        return await self._imports.drop(path, asker.identity)
 
     async def explain(
         self, line: str, asker: Asker, *, analyze: bool

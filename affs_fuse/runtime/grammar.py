@@ -167,7 +167,8 @@ def _argument_error(code: str, name: str, message: str, hint: str) -> AffsError:
 
 
 def _invocation(command: Command[Any], values: dict[str, Value]) -> Invocation:
-    safety_names = Safety.__dataclass_fields__.keys()
+    guarded = command.danger is not Danger.NONE  # else such a name is the command's own
+    safety_names = Safety.__dataclass_fields__.keys() if guarded else set()
     own = {name: value for name, value in values.items() if name not in safety_names}
     safety = {name: value for name, value in values.items() if name in safety_names}
     for parameter in command.parameters:

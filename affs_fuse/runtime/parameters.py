@@ -28,6 +28,7 @@ __all__ = [
     "CommandName",
     "Flag",
     "HookName",
+    "HostFile",
     "Integer",
     "Label",
     "Moment",
@@ -267,6 +268,19 @@ class PathText(ParameterType):
         text = Text(PATH_BYTES_MAX).check(value)
         if not text:
             raise ValueProblem("is empty", hint="`/` is the whole volume")
+        return text
+
+
+@dataclass(frozen=True, slots=True)
+class HostFile(ParameterType):
+    """A file of the client, which alone opens it; `-` is its standard input."""
+
+    name: ClassVar[str] = "file"
+
+    def check(self, value: Value) -> Value:
+        text = Text(PATH_BYTES_MAX).check(value)
+        if not text:
+            raise ValueProblem("is empty")
         return text
 
 

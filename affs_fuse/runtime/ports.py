@@ -26,17 +26,28 @@ from typing import Any, Protocol
 from affs_fuse.auv import Value
 from affs_fuse.runtime.asker import Asker
 from affs_fuse.runtime.expectation import Basis
+from affs_fuse.runtime.import_order import ImportOrder
+from affs_fuse.runtime.inputs import Input
 from affs_fuse.runtime.record_operations import Operation
 from affs_fuse.runtime.session import Session
 from affs_fuse.runtime.settings_port import SettingKey, SettingsPort
 
-__all__ = ["Emit", "EnginePort", "Plain", "SettingKey", "SettingsPort"]
+__all__ = ["Emit", "EnginePort", "Listener", "Plain", "SettingKey", "SettingsPort"]
 
 Plain = dict[str, Any]
 """An object of plain values, keyed as the docstring of the call that gives it says."""
 
 Emit = Callable[[Value], Awaitable[None]]
 """Takes one row; waits until there is room for the next."""
+
+
+class Listener(Protocol):
+    """Whoever is told while something is at work; both wait until there is room for more."""
+
+    async def item(self, value: Value) -> None: ...
+
+    async def progress(self, done: int, total: int | None, unit: str, note: str = "") -> None: ...
+
 
 class EnginePort(Protocol):
     """The engine as seen by commands/. Every key below is there unless it is said to be
@@ -157,8 +168,11 @@ class EnginePort(Protocol):
         """That path names a directory that the asker may enter. not_found: record.not_found;
         denied: record.denied; invalid: session.directory."""
 
-    async def query(self, line: str, asker: Asker, emit: Emit) -> Plain:
-        """Gives each row of a query (docs/specs/QueryLanguage.md) to emit. rows, files (looked at),
+    async def query(
+        self, line: str, asker: Asker, emit: Emit, *, bare: bool = False
+    ) -> Plain:
+        """Gives each row of a query (docs/specs/QueryLanguage.md) to emit; bare: of records that
+        nothing was selected of, the value alone. rows, files (looked at),
         refused (no records), denied (not readable for the asker), problems (of the first refused:
         code, message, path, line, column ...). query.*, record.*, state.*; denied: policy.role, for
         a kept state."""
@@ -172,6 +186,23 @@ class EnginePort(Protocol):
 
     async def plan_records(self, operations: Sequence[Operation], asker: Session) -> Plain:
         """changes (action, path, before, after, to), basis; nothing changed."""
+
+    async def import_records(
+        self, order: ImportOrder, asker: Session, input: Input, listener: Listener,
+        begin: Callable[[], Awaitable[None]],
+    ) -> Plain:
+        """Makes records of all of an input (docs/specs/Transfer.md). begin: called when input is
+        wanted. To the listener go what was refused (record, line, column, code, message; name,
+        text) and progress. records, created, replaced, skipped, refused (counts), resumed_at
+        (records of before), dry_run, exit_status; the counts stand in the details of errors, too.
+        import.*, record.*, query.*; input.*"""
+
+    async def imports(self, asker: Session) -> list[Plain]:
+        """Unfinished imports into directories within the asker's reach: path, damaged (bool; then
+        no more), format, source, user, started_ns, offset, and the counts as above."""
+
+    async def drop_import(self, path: str, asker: Session) -> Plain:
+        """path. not_found: import.nothing; busy: import.running."""
 
     async def explain(
         self, line: str, asker: Asker, *, analyze: bool

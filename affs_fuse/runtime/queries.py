@@ -75,10 +75,15 @@ class Queries:
                 hint="it takes the right to search the directory",
             )
 
-    async def run(self, line: str, asker: Asker, emit: Emit) -> Plain:
-        """Every row of a query goes to emit, which may wait. How it went: rows, files, refused,
+    async def run(
+        self, line: str, asker: Asker, emit: Emit, *, bare: bool = False
+    ) -> Plain:
+        """Every row of a query goes to emit, which may wait; bare: of records the value alone. How
+        it went: rows, files, refused,
         denied, problems. Errors: query.*, record.*, state.*, policy.role; of loading."""
         plan = self._plan(line, asker)
+        if bare and plan.scope.kind == "records":
+            plan.result = plan.scope.whole()
         async with self._execution(line, plan, asker) as execution:
             await self._work(execution, emit)
         return {"rows": execution.rows, **asdict(execution.report)}

@@ -28,6 +28,7 @@ from affs_fuse.posix.batches import (
     Step,
     StepError,
 )
+from affs_fuse.posix.imports import Cursor
 from affs_fuse.posix.namespace import Namespace
 from affs_fuse.posix.permissions import Credentials
 from affs_fuse.query.editing import edited
@@ -96,10 +97,18 @@ class Records:
         raise _busy()
 
     async def apply(
-        self, operations: Sequence[Operation], identity: Identity, expect: Basis = None
+        self,
+        operations: Sequence[Operation],
+        identity: Identity,
+        expect: Basis = None,
+        *,
+        cursor: Cursor | None = None,
+        durable: bool = True,
     ) -> list[Plain]:
         """One row for each, in order: action, path, id, version; with update and erase, before.
-        Errors: record.*, plan.stale; volume.*, device.*; `operation` (from 0) among the details."""
+        cursor: of an import, put in the same turn. durable: otherwise the caller commits.
+        Errors: record.*, plan.stale; import.directory; volume.*, device.*; `operation` (from 0)
+        among the details."""
         credentials = _credentials(identity)
         for _ in range(ATTEMPTS_MAX):
             prepared = await self._prepare(operations, credentials)
@@ -108,11 +117,12 @@ class Records:
             with self._files.keeping_nodes():
                 if not await self._check(prepared, credentials):
                     continue
-                changed = await self._change(prepared, credentials)
+                changed = await self._change(prepared, credentials, cursor)
             if changed is not None:
                 with trio.CancelScope(shield=True):  # it is done, whoever still waits
                     await self._tell(changed)
-                    await self._commit()
+                    if durable:
+                        await self._commit()
                 return [_result(one, after) for one, after in zip(prepared, changed, strict=True)]
         raise _busy()
 
@@ -131,16 +141,20 @@ class Records:
         return True
 
     async def _change(
-        self, prepared: list[_Prepared], credentials: Credentials
+        self, prepared: list[_Prepared], credentials: Credentials, cursor: Cursor | None
     ) -> list[Changed] | None:
         """All steps; None, and nothing has happened, if some record has changed since."""
         steps = [one.step for one in prepared]
         with trio.CancelScope(shield=True):
             try:
-                changed: list[Changed] = await self._run(self._files.apply, steps, credentials)
+                changed: list[Changed] = await self._run(
+                    self._files.apply, steps, credentials, cursor
+                )
             except StepError as error:
                 if error.changed:
                     return None
+                if error.index == len(prepared):
+                    raise _no_directory() from None
                 failed = prepared[error.index].operation
                 raise _step_error(error.error, failed, error.index) from None
         return changed
@@ -321,6 +335,14 @@ def _step_error(error: OSError, operation: Operation, index: int) -> AffsError:
         made.hint = "make it through the mount, with mkdir"
     made.details = {**made.details, "operation": index}
     return made
+
+
+def _no_directory() -> AffsError:
+    return AffsError(
+        "import.directory", Category.CONFLICT,
+        "the directory was moved or taken away while records were imported into it",
+        hint="what was imported is there; go on with --resume, from where the directory is now",
+    )  # fmt: skip
 
 
 _ACTIONS = {"create": "created", "update": "updated", "move": "moved", "erase": "erased"}

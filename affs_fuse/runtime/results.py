@@ -15,12 +15,14 @@ __all__ = ["FREES_FIELD", "STATE_FIELDS", "Field", "FieldKind", "Schema", "Shape
 
 class Shape(StrEnum):
     """text: an object whose `text` is for people as it stands. document: one object. table: an
-    Array of rows. stream: rows as items, then one object, the summary."""
+    Array of rows. stream: rows as items, then one object, the summary. bytes: the same, and the
+    items are Binary, the pieces of one file."""
 
     TEXT = "text"
     DOCUMENT = "document"
     TABLE = "table"
     STREAM = "stream"
+    BYTES = "bytes"
 
 
 class FieldKind(StrEnum):

@@ -12,6 +12,7 @@ from affs_fuse.auv import Value
 from affs_fuse.clock import Clock, Entropy
 from affs_fuse.errors import AffsError, Category
 from affs_fuse.runtime.authentication import Authentication
+from affs_fuse.runtime.inputs import Inputs
 from affs_fuse.runtime.policy import Identity, Policy, Role
 
 __all__ = ["HistoryEntry", "Session", "SessionStatistics", "Sessions"]
@@ -54,6 +55,7 @@ class Session:
     requests: int = 0
     own: bool = False
     history: deque[HistoryEntry] = field(default_factory=lambda: deque(maxlen=HISTORY_MAX))
+    inputs: Inputs = field(default_factory=Inputs)
 
     @property
     def role(self) -> Role:

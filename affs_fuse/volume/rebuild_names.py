@@ -31,6 +31,7 @@ from affs_fuse.core.constants import (
     ITEM_PARENT,
     ITEM_SYMLINK,
     OBJECT_COLLECTIONS,
+    OBJECT_IMPORTS,
     OBJECT_ORPHANS,
     OBJECT_ROOT,
 )
@@ -136,6 +137,8 @@ class _Judge:
             return  # made anew from the declarations
         if kind in (ITEM_INDEX, ITEM_INDEX_KEYS, ITEM_INDEX_PENDING):
             return  # indexes are built anew from the files
+        if number == OBJECT_IMPORTS:
+            return  # of an import that cannot go on: what it has made may be incomplete
         thing = self.things.get(number)
         if thing is None:
             thing = self.things[number] = Thing()

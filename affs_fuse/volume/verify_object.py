@@ -17,6 +17,7 @@ from affs_fuse.core.constants import (
     ITEM_COLLECTION,
     ITEM_DENTRY,
     ITEM_EXTENT,
+    ITEM_IMPORT,
     ITEM_INDEX,
     ITEM_INDEX_KEYS,
     ITEM_INDEX_PENDING,
@@ -26,6 +27,7 @@ from affs_fuse.core.constants import (
     ITEM_SYMLINK,
     ITEM_XATTR,
     OBJECT_COLLECTIONS,
+    OBJECT_IMPORTS,
     OBJECT_ORPHANS,
     OBJECT_ROOT,
     XATTR_EXTENT,
@@ -61,10 +63,15 @@ def declaration_of(parts: list[tuple[int, bytes]]) -> bytes | None:
     full = all(len(data) == COLLECTION_PART_SIZE for _, data in parts[:-1])
     if [index for index, _ in parts] != list(range(len(parts))) or not full:
         return None
+    return whole if is_object(whole) else None
+
+
+def is_object(payload: bytes) -> bool:
+    """Whether it is an Object in binary form."""
     try:
-        return whole if isinstance(decode(whole), dict) else None
+        return isinstance(decode(payload), dict)
     except AuvError:
-        return None
+        return False
 
 
 @dataclass(slots=True)
@@ -127,6 +134,8 @@ class ObjectCheck:
             self.indexes.take_keys(offset, payload)
         elif kind == ITEM_INDEX_PENDING:
             self.pending += 1
+        elif kind == ITEM_IMPORT and not is_object(payload):
+            self.complain("verify.import", f"the cursor of the import into {offset} is no value")
 
     def _take_entry(self, offset: int, payload: bytes) -> None:
         fixed = Name.unpack(payload)
@@ -164,7 +173,7 @@ class ObjectCheck:
             )
 
     def finish(self) -> None:
-        if self.number in (OBJECT_ORPHANS, OBJECT_COLLECTIONS):
+        if self.number in (OBJECT_ORPHANS, OBJECT_COLLECTIONS, OBJECT_IMPORTS):
             return
         if self.inode is None:
             self.complain("verify.no_inode", "there are items of an object that has no inode item")

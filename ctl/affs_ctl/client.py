@@ -58,9 +58,11 @@ class Call:
     def __iter__(self) -> Iterator[Part]:
         return self.parts()
 
-    def parts(self, timeout_s: float | None = None) -> Iterator[Part]:
+    def parts(
+        self, timeout_s: float | None = None, meanwhile: Callable[[], object] | None = None
+    ) -> Iterator[Part]:
         """Progress, items and events in order, until the answer is here. Of progress that was not
-        read in time only the newest is left.
+        read in time only the newest is left. meanwhile: called in front of each wait for bytes.
 
         timeout_s bounds each wait for bytes: AffsError "client.timeout", after which the call goes
         on and can be waited for again. AffsError "client.closed" when the connection ends.
@@ -72,6 +74,8 @@ class Call:
                 yield part
             if self.finished:
                 return
+            if meanwhile is not None:
+                meanwhile()
             self._client._read(timeout_s)
 
     def result(

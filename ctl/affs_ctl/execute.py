@@ -13,6 +13,7 @@ from affs_ctl.client import Call, Client
 from affs_ctl.interrupt import Interrupts
 from affs_ctl.output import Output
 from affs_ctl.pager import PagerClosed
+from affs_ctl.transfer import Transfer
 from affs_fuse.auv import Value
 from affs_fuse.errors import AffsError, Category
 from affs_fuse.protocol import Item, Progress
@@ -119,6 +120,7 @@ class Executor:
         patience_s = None if timeout_s is None else timeout_s + _GRACE_S
         description = self._client.start(command="describe", args={"line": line})
         call = self._client.start(line, deadline_ms=deadline_ms)
+        transfer = Transfer(self._client)
         try:
             try:
                 output.schema(description.result(timeout_s=patience_s))
@@ -126,27 +128,36 @@ class Executor:
                 if error.code == "client.timeout":
                     raise
                 output.schema(None)  # what is wrong with the line, its answer will say
-            self._parts(call, output, outcome, patience_s)
+            self._parts(call, output, outcome, patience_s, transfer)
+            outcome.value = call.result()
+            transfer.finish(done=True)
         except (KeyboardInterrupt, PagerClosed):
             _cancel(call)
             raise
-        outcome.value = call.result()
+        except AffsError as error:
+            if error.code == "cli.file":
+                _cancel(call)
+            raise
+        finally:
+            transfer.finish(done=False)
         output.result(outcome.value)
 
     def _parts(
-        self, call: Call, output: Output, outcome: Outcome, patience_s: float | None
-    ) -> None:
+        self, call: Call, output: Output, outcome: Outcome, patience_s: float | None,
+        transfer: Transfer,
+    ) -> None:  # fmt: skip
         wait_s = _IDLE_S if output.holds_back else patience_s
         while True:
             try:
-                for part in call.parts(wait_s):
+                for part in call.parts(wait_s, transfer.step):
                     if isinstance(part, Progress):
                         output.progress(part)
                     elif isinstance(part, Item):
-                        output.item(part.item)
+                        if not transfer.item(part.item):
+                            output.item(part.item)
                         if len(outcome.items) < self._items_kept_max:
                             outcome.items.append(part.item)
-                    else:
+                    elif not transfer.event(part.event):
                         output.event(part.event)
             except AffsError as error:
                 if error.code != "client.timeout" or wait_s == patience_s:

@@ -132,7 +132,7 @@ class _Plain:
 
     def schema(self, description: Value) -> None:
         schema = description.get("result") if isinstance(description, dict) else None
-        self._streams = isinstance(schema, dict) and schema.get("shape") == "stream"
+        self._streams = isinstance(schema, dict) and schema.get("shape") in ("stream", "bytes")
 
     def progress(self, progress: Progress) -> None:
         self._meter.show(progress)
@@ -283,7 +283,9 @@ class People:
     def item(self, value: Value) -> None:
         self._meter.clear()
         fields = self._schema.get("fields") or []
-        if self._expanded:
+        if self._schema.get("shape") == "bytes" and isinstance(value, bytes):
+            sys.stdout.buffer.write(value)
+        elif self._expanded:
             self._record(value, fields)
         elif fields:
             self._page.line(render.row(value, fields), flush=True)
@@ -305,7 +307,7 @@ class People:
             self._lines(str(value.get("text", "")).removesuffix("\n").split("\n"))
         elif shape == "table" and isinstance(value, list):
             self._table(value, fields)
-        elif shape == "stream":
+        elif shape in ("stream", "bytes"):
             self._page.end()
             self._summary(value)
         else:

@@ -48,7 +48,7 @@ static int type_ok(uint32_t type)
 static int object_ok(uint64_t object)
 {
     return object > 0 && object < OBJECT_LIMIT && object != AFFS_OBJECT_ORPHANS &&
-           object != AFFS_OBJECT_COLLECTIONS;
+           object != AFFS_OBJECT_COLLECTIONS && object != AFFS_OBJECT_IMPORTS;
 }
 
 static int hashed_ok(uint64_t offset)
@@ -112,6 +112,8 @@ static int namespace_key_ok(const affs_key *key)
 {
     if (key->type == AFFS_ITEM_ORPHAN)
         return key->object == AFFS_OBJECT_ORPHANS && object_ok(key->offset);
+    if (key->type == AFFS_ITEM_IMPORT)
+        return key->object == AFFS_OBJECT_IMPORTS && object_ok(key->offset);
     if (key->type == AFFS_ITEM_COLLECTION && key->object == AFFS_OBJECT_COLLECTIONS)
         return object_ok(key->offset);
     if (!object_ok(key->object))
@@ -435,7 +437,7 @@ int affs_verify_item(uint8_t tree, const affs_key *key, const void *payload, siz
         return verify_state(key, payload, length);
     case AFFS_ITEM_STATE_POINTER:
         return verify_state_pointer(payload, length);
-    default: /* the system tree's items: encoded values of any form */
+    default: /* IMPORT and the system tree's items: encoded values of any form */
         return length > 0 ? AFFS_OK : AFFS_E_LENGTH;
     }
 }

@@ -266,6 +266,8 @@ static inline size_t sample_items(sample_item *items)
     sample_append(&items[count++], "\3\0\0\0\1\0k\4\0\0\0\2\0ab", 15);
     items[count++] =
         sample_begin(AFFS_TREE_NAMESPACE, AFFS_ITEM_INDEX_PENDING, SAMPLE_OBJECT, 77);
+    items[count] = sample_begin(AFFS_TREE_NAMESPACE, AFFS_ITEM_IMPORT, AFFS_OBJECT_IMPORTS, 77);
+    sample_append(&items[count++], "\x80", 1);
     items[count++] = sample_segment_item();
     items[count] = sample_begin(AFFS_TREE_SPACE, AFFS_ITEM_BITMAP, 7, 1);
     sample_append(&items[count++], bytes, sizeof bytes);

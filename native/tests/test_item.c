@@ -50,6 +50,8 @@ static int any_length(const affs_key *key)
         return key->object != AFFS_OBJECT_COLLECTIONS;
     if (type == AFFS_ITEM_INDEX)
         return (key->offset & UINT32_MAX) == 0;
+    if (type == AFFS_ITEM_IMPORT)
+        return 1;
     return type == AFFS_ITEM_SYMLINK || type == AFFS_ITEM_INLINE || type == AFFS_ITEM_INDEX_KEYS ||
            type >= AFFS_ITEM_OPERATION;
 }
@@ -144,6 +146,17 @@ static void keys(void)
     CHECK_EQUAL(with_key(find(AFFS_ITEM_BITMAP, 0), 1, AFFS_ITEM_BITMAP, 15), AFFS_OK);
     CHECK_EQUAL(with_key(find(AFFS_ITEM_BITMAP, 0), 1, AFFS_ITEM_BITMAP, 16), AFFS_E_FIELD);
     CHECK_EQUAL(with_key(find(AFFS_ITEM_BITMAP, 0), 1, AFFS_ITEM_SHARE, 0), AFFS_E_FIELD);
+}
+
+static void import_keys(void)
+{
+    const uint64_t limit = (uint64_t)1 << 48;
+    const sample_item *link = find(AFFS_ITEM_SYMLINK, 0);
+    CHECK_EQUAL(with_key(link, AFFS_OBJECT_IMPORTS, AFFS_ITEM_SYMLINK, 0), AFFS_E_FIELD);
+    CHECK_EQUAL(with_key(link, AFFS_OBJECT_IMPORTS, AFFS_ITEM_IMPORT, 1), AFFS_OK);
+    CHECK_EQUAL(with_key(link, AFFS_OBJECT_IMPORTS, AFFS_ITEM_IMPORT, 0), AFFS_E_FIELD);
+    CHECK_EQUAL(with_key(link, AFFS_OBJECT_IMPORTS, AFFS_ITEM_IMPORT, limit), AFFS_E_FIELD);
+    CHECK_EQUAL(with_key(link, 20, AFFS_ITEM_IMPORT, 77), AFFS_E_FIELD);
 }
 
 static void inodes(void)
@@ -383,6 +396,7 @@ int main(void)
     for (size_t index = 0; index < item_count; index++)
         lengths(&items[index]);
     keys();
+    import_keys();
     inodes();
     names();
     extents();

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-sys.path[:0] = [str(Path(__file__).resolve().parents[1] / room) for room in ("posix", "fuse")]
+TESTS = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(TESTS / room) for room in ("posix", "fuse", "runtime")]
 
 from mounted import Mounted  # noqa: E402 - found by the path just set
 from query_harness import QueryBench  # noqa: E402

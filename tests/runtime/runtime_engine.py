@@ -68,12 +68,17 @@ class RealRuntime:
         seed: int = 1,
         size_bytes: int = 64 << 20,
         wrap: Callable[[MemoryDevice], Device] | None = None,
+        content: bytearray | None = None,
     ) -> None:
+        """content: of a device that was in use; without it the volume is new."""
         self.now_ns = START_NS
         self.clock = Clock(lambda: self.now_ns, lambda: self.now_ns / 1e9)
         self.entropy = random.Random(seed).randbytes
-        self.device = MemoryDevice(size_bytes)
-        format_device(self.device, MkfsOptions(), clock=self.clock, entropy=self.entropy)
+        if content is None:
+            self.device = MemoryDevice(size_bytes)
+            format_device(self.device, MkfsOptions(), clock=self.clock, entropy=self.entropy)
+        else:
+            self.device = MemoryDevice(content=content)
         device = wrap(self.device) if wrap is not None else self.device
         options = OpenOptions(device=device, clock=self.clock, entropy=self.entropy)
         self.volume = Volume.open("", options)
@@ -155,8 +160,9 @@ async def running(
     seed: int = 1,
     size_bytes: int = 64 << 20,
     wrap: Callable[[MemoryDevice], Device] | None = None,
+    content: bytearray | None = None,
 ) -> AsyncIterator[RealRuntime]:
-    made = RealRuntime(seed, size_bytes, wrap)
+    made = RealRuntime(seed, size_bytes, wrap, content)
     async with trio.open_nursery() as core:
         for task in made.engine.core_tasks:
             core.start_soon(task)

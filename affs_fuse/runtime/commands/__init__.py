@@ -39,6 +39,13 @@ from affs_fuse.runtime.commands.show import SHOW
 from affs_fuse.runtime.commands.slow import SLOW
 from affs_fuse.runtime.commands.status import STATUS
 from affs_fuse.runtime.commands.tokens import CREATE_TOKEN, REVOKE_TOKEN, TOKENS
+from affs_fuse.runtime.commands.transfer import (
+    DROP_IMPORT,
+    EXPORT,
+    IMPORT,
+    IMPORTS,
+    INPUT,
+)
 from affs_fuse.runtime.commands.undo import REDO, UNDO
 from affs_fuse.runtime.commands.unpin import UNPIN
 from affs_fuse.runtime.commands.verify import VERIFY
@@ -74,6 +81,10 @@ COMMANDS: tuple[Command[Any], ...] = (
     MOVE,
     ERASE,
     BATCH,
+    IMPORT,
+    IMPORTS,
+    DROP_IMPORT,
+    EXPORT,
     LOG,
     DF,
     VERIFY,
@@ -104,4 +115,5 @@ COMMANDS: tuple[Command[Any], ...] = (
     HELP,
     DESCRIBE,
     COMPLETE,
+    INPUT,
 )

@@ -41,7 +41,7 @@ TREES = {"namespace": 1, "checkpoint": 2, "system": 3, "space": 4}
 ITEM_TYPES = {
     1: "inode", 2: "parent", 3: "xattr", 4: "symlink", 5: "inline", 6: "extent", 7: "dentry",
     8: "orphan", 9: "collection", 10: "index", 11: "index keys", 12: "index pending",
-    32: "segment", 33: "bitmap", 34: "share", 48: "state", 49: "state pointer",
+    13: "import", 32: "segment", 33: "bitmap", 34: "share", 48: "state", 49: "state pointer",
     64: "operation", 65: "policy", 66: "job", 67: "verified",
 }
 TYPE_SEGMENT, TYPE_STATE, TYPE_STATE_POINTER = 32, 48, 49
