@@ -57,7 +57,9 @@ def test_passes_leave_nothing_behind(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.mount
 @pytest.mark.skipif(not os.access("/dev/fuse", os.W_OK), reason="no /dev/fuse")
-@pytest.mark.parametrize("section", ["requests", "large", "clients", "start", "records"])
+@pytest.mark.parametrize(
+    "section", ["requests", "large", "clients", "start", "records", "transfer"]
+)
 def test_runs_in_small(tmp_path: Path, section: str) -> None:
     """Whether targets are met is not judged here: the machine may be busy."""
     done = subprocess.run(

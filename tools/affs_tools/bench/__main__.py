@@ -18,6 +18,7 @@ from affs_tools.bench.requests import measure_requests
 from affs_tools.bench.start import measure_start
 from affs_tools.bench.streams import measure_streams
 from affs_tools.bench.sums import measure_sums
+from affs_tools.bench.transfer import measure_transfer
 
 PAGE = Path(__file__).resolve().parents[3] / "docs/performance.md"
 BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
@@ -56,6 +57,10 @@ def records(setting: Setting) -> list[Figure]:
     return measure_records(setting.scratch, setting.memory, 5000 if setting.quick else 100_000)
 
 
+def transfer(setting: Setting) -> list[Figure]:
+    return measure_transfer(setting.scratch, setting.memory, 5000 if setting.quick else 1_000_000)
+
+
 def start(setting: Setting) -> list[Figure]:
     return measure_start(setting.scratch, setting.disk, 5 if setting.quick else 25)
 
@@ -66,7 +71,7 @@ def sums(_: Setting) -> list[Figure]:
 
 SECTIONS: dict[str, Callable[[Setting], list[Figure]]] = {
     "requests": requests, "streams": streams, "large": large, "clients": clients, "start": start,
-    "records": records, "sums": sums,
+    "records": records, "transfer": transfer, "sums": sums,
 }
 
 
