@@ -21,7 +21,7 @@ from typing import Self
 from affs_fuse.errors import AffsError, Category
 from affs_fuse.protocol import Announcement
 
-__all__ = ["SOCKET_PATH_BYTES_MAX", "SocketFile", "remove_dead_views"]
+__all__ = ["SOCKET_PATH_BYTES_MAX", "SocketFile", "remove_dead_daemons"]
 
 SOCKET_PATH_BYTES_MAX = 107
 """sockaddr_un has 108, one of them for the final zero."""
@@ -108,23 +108,25 @@ class SocketFile:
         self.close()
 
 
-def remove_dead_views(directory: str) -> None:
-    """Remove what killed daemons have left that showed a published state: nobody takes their place,
-    so nobody else would. Only files of our own user; those of a daemon that answers stay."""
+def remove_dead_daemons(directory: str) -> None:
+    """Remove what killed daemons have left: their announcements, which nobody else takes away as
+    long as the volume is not mounted again, and their sockets. Only files of our own user; those of
+    a daemon that answers stay: it listens before it announces itself."""
     with suppress(FileNotFoundError):
-        for found in Path(directory).glob("*.view.*.json"):
+        for found in Path(directory).glob("*.json"):
             with suppress(OSError, AffsError):
                 if found.lstat().st_uid == os.geteuid():
                     _remove_if_dead(found)
 
 
 def _remove_if_dead(path: Path) -> None:
+    before = path.lstat()
     announced = Announcement.parse(path.read_bytes())
-    if not announced.view:
-        return
     with suppress(FileNotFoundError):
         _remove_stale(announced.socket)  # raises for one that somebody listens on
-    _unlink(str(path))
+    now = path.lstat()
+    if (now.st_ino, now.st_mtime_ns) == (before.st_ino, before.st_mtime_ns):
+        _unlink(str(path))
 
 
 def _failed(path: str, error: OSError) -> AffsError:

@@ -17,7 +17,7 @@ from contextlib import ExitStack
 
 import trio
 
-from affs_fuse.control import SocketFile, remove_dead_views
+from affs_fuse.control import SocketFile, remove_dead_daemons
 from affs_fuse.daemon.background import EXIT_INTERNAL, StatusPipe
 from affs_fuse.daemon.config import Environment, MountConfig
 from affs_fuse.daemon.follower import Follower, open_beside_owner
@@ -129,7 +129,7 @@ class Service:
         name = uuid
         if config.view != "working":
             name = environment.view_name(uuid)
-            remove_dead_views(environment.announcement_directory)
+        remove_dead_daemons(environment.announcement_directory)
         path = config.control or environment.control_path(name)
         return SocketFile.open(
             path,

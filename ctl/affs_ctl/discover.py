@@ -136,12 +136,12 @@ class _Search:
         try:
             path = os.getcwd()
         except OSError as error:
-            raise _no_volume(
-                f"the current directory cannot be read: {error.strerror}", self._known
+            raise self._no_volume(
+                f"the current directory cannot be read: {error.strerror}"
             ) from None
         found = self._by_mount(path)
         if found is None:
-            raise _no_volume("the current directory is on no AfFS volume", self._known)
+            raise self._no_volume("the current directory is on no AfFS volume")
         return found
 
     def _by_path(self, path: str) -> Announcement:
@@ -149,9 +149,9 @@ class _Search:
         real = os.path.realpath(path)
         found = self._by_file(real) or self._by_mount(real)
         if found is None and not os.path.lexists(path):
-            raise _no_volume(f"{path!r} does not exist", self._known)
+            raise self._no_volume(f"{path!r} does not exist")
         if found is None:
-            raise _no_volume(f"{path!r} is no mounted volume and on none", self._known)
+            raise self._no_volume(f"{path!r} is no mounted volume and on none")
         return found
 
     def _by_file(self, real: str) -> Announcement | None:
@@ -193,7 +193,7 @@ class _Search:
         else:
             found = [known for known in self._known if label and known.label == text]
         if not found:
-            raise _no_volume(f"no mounted volume is called {shown!r}", self._known)
+            raise self._no_volume(f"no mounted volume is called {shown!r}")
         if len(found) > 1:
             # A killed daemon leaves its announcement behind.
             points = {mount.point for mount in _parse_mounts(self._mounts())}
@@ -208,6 +208,21 @@ class _Search:
                 hint="name one by its mount point: " + ", ".join(one.mountpoint for one in found),
             )
         return found[0]
+
+    def _no_volume(self, problem: str) -> AffsError:
+        """With what there is to choose from; what a killed daemon left behind is not among it."""
+        points = {mount.point for mount in _parse_mounts(self._mounts())}
+        known = [one for one in self._known if one.mountpoint in points]
+        mounted = ", ".join(f"{one.mountpoint} ({one.label or one.uuid})" for one in known[:8])
+        return AffsError(
+            "client.no_volume",
+            Category.NOT_FOUND,
+            problem,
+            hint=f"mounted are: {mounted}" if mounted else "no AfFS volume is mounted",
+            details={
+                "mounted": [os.fsencode(one.mountpoint).decode("utf-8", "replace") for one in known]
+            },
+        )
 
 
 def _parse_mounts(text: str) -> list[_Mount]:
@@ -227,16 +242,3 @@ def _unescape(path: str) -> str:
 
 def _is_below(path: str, point: str) -> bool:
     return point == "/" or path == point or path.startswith(point + "/")
-
-
-def _no_volume(problem: str, known: list[Announcement]) -> AffsError:
-    mounted = ", ".join(f"{one.mountpoint} ({one.label or one.uuid})" for one in known[:8])
-    return AffsError(
-        "client.no_volume",
-        Category.NOT_FOUND,
-        problem,
-        hint=f"mounted are: {mounted}" if mounted else "no AfFS volume is mounted",
-        details={
-            "mounted": [os.fsencode(one.mountpoint).decode("utf-8", "replace") for one in known]
-        },
-    )

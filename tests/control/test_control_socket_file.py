@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from affs_fuse.control import SocketFile, remove_dead_views
+from affs_fuse.control import SocketFile, remove_dead_daemons
 from affs_fuse.control.peer import peer_identity, user_name
 from affs_fuse.errors import AffsError, Category
 from affs_fuse.protocol import Announcement
@@ -192,7 +192,7 @@ def test_a_user_without_an_account_is_a_number() -> None:
     assert user_name(3_999_999_999) == "3999999999"
 
 
-def test_what_dead_views_left_is_removed_and_nothing_else(tmp_path: Path) -> None:
+def test_what_dead_daemons_left_is_removed_and_nothing_else(tmp_path: Path) -> None:
     def announce(name: str, view: str) -> Path:
         announced = dataclasses.replace(
             ANNOUNCEMENT, socket=str(tmp_path / f"{name}.sock"), view=view
@@ -204,19 +204,22 @@ def test_what_dead_views_left_is_removed_and_nothing_else(tmp_path: Path) -> Non
 
     dead, lost = announce("u.view.1", "published"), announce("u.view.2", "published")
     alive, owner = announce("u.view.3", "published"), announce("u", "")
+    killed = announce("v", "")
     odd = tmp_path / "u.view.4.json"
     odd.write_text("{")
     with socket.socket(socket.AF_UNIX) as left:
         left.bind(str(tmp_path / "u.view.1.sock"))
-    with SocketFile.open(str(tmp_path / "u.view.3.sock")):
-        remove_dead_views(str(tmp_path))
+    open_socket = SocketFile.open
+    with open_socket(str(tmp_path / "u.view.3.sock")), open_socket(str(tmp_path / "u.sock")):
+        remove_dead_daemons(str(tmp_path))
         assert alive.exists()
         assert owner.exists()
         assert odd.exists()
         assert not dead.exists()
+        assert not killed.exists()
         assert not lost.exists()
         assert not (tmp_path / "u.view.1.sock").exists()
-    remove_dead_views(str(tmp_path / "absent"))
+    remove_dead_daemons(str(tmp_path / "absent"))
 
 
 @root_only

@@ -13,7 +13,7 @@ import pytest
 from mounted import Mounted
 
 from affs_ctl.discover import find
-from affs_fuse.control import remove_dead_views
+from affs_fuse.control import remove_dead_daemons
 from affs_fuse.errors import AffsError
 
 DEADLINE_S = 20
@@ -209,7 +209,7 @@ def test_the_lease_of_a_dead_viewer_runs_out(owner: Mounted, folder: Path) -> No
         dead.kill()
     finally:
         dead.close()
-        remove_dead_views("/run/affs")
+        remove_dead_daemons("/run/affs")
     publish(owner, "two")
     assert owner.affsctl("delete", former, "--now", "--yes")["freed_bytes"] is None
     assert former in {state["id"] for state in owner.affsctl("checkpoints", "--all")}
