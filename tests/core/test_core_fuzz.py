@@ -16,6 +16,13 @@ def test_every_target_is_known() -> None:
     assert found == set(TARGETS)
 
 
+@pytest.mark.parametrize("target", TARGETS)
+def test_inputs_that_reached_something_are_kept(target: str) -> None:
+    lines = (NATIVE / "fuzz" / "corpus" / f"{target}.hex").read_text().splitlines()
+    kept = [bytes.fromhex(line) for line in lines]
+    assert len(set(kept)) == len(kept) > 10
+
+
 @pytest.mark.slow
 def test_fuzzing_finds_nothing() -> None:
     command = [str(NATIVE / "fuzz" / "run"), "300", "--runs", str(RUNS), "--seed", "1"]

@@ -204,7 +204,10 @@ def explore_until_caught(hunts: tuple[str, ...], begin: Callable[[], None] | Non
     for step in _hunted(hunts, tally):
         if begin is not None:
             begin()
-        step()
+        try:
+            step()
+        except Exception as error:  # noqa: BLE001 - not even what it begins with can be made
+            return f"before the first state: {error!r}"
         if tally.failures:
             first = tally.failures[0]
             return f"{first.replay}: {first.message}"
