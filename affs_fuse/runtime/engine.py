@@ -484,11 +484,11 @@ class Engine:
 
     def verify(
         self, *, path: str, state: str | None, since: str | None, author: str,
-        detach: bool, full_speed: bool,
+        errors_only: bool, detach: bool, full_speed: bool,
     ) -> AsyncGenerator[Plain, None]:
         return self.verification.carry_out(
-            path=path, state=state, since=since, author=author, detach=detach,
-            full_speed=full_speed,
+            path=path, state=state, since=since, author=author, errors_only=errors_only,
+            detach=detach, full_speed=full_speed,
         )
 
     async def cancel_verification(self) -> Plain:

@@ -136,10 +136,11 @@ class EnginePort(Protocol):
 
     def verify(
         self, *, path: str, state: str | None, since: str | None, author: str,
-        detach: bool, full_speed: bool,
+        errors_only: bool, detach: bool, full_speed: bool,
     ) -> AsyncGenerator[Plain, None]:
         """Reads everything back from the medium, in the background: of the volume, of one state,
-        of a path ("" for none) in a state (None: the working one), or what is newer than a state.
+        of a path ("" for none) in a state (None: the working one), what is newer than a state, or
+        (errors_only) where damage is known: what is sound there now is forgotten.
         Joins the one in work if it is of the same scope. Gives, any number of times, {damage:
         damage dict} and {progress: {done, total (0: not known), unit, note}}; last, {result:
         result dict}: with detach at once, without waiting for the end. Who stops following does
@@ -148,8 +149,9 @@ class EnginePort(Protocol):
         found first, "" where it is in none), block, segment, run (number of the verification),
         found_ns; of data states (list of names of all that have it, "working" among them) and
         offset; of nodes paths, objects (first and last number).
-        Result dict: number, scope ("volume" | "since" | "state" | "path"), path, state, outcome
-        ("running" | "done" | "cancelled" | "failed"), code (of the failure), author, started_ns,
+        Result dict: number, scope ("volume" | "since" | "state" | "path" | "known"), path, state,
+        outcome ("running" | "done" | "cancelled" | "failed"), code (of the failure), author,
+        started_ns,
         ended_ns, seq (what is older was read), nodes, data_blocks, bytes, damage (count), unstable
         (reads that were good the second time), medium ("direct" | "dropped" | "memory").
         busy: verification.running; not_found: verification.path; unsupported:

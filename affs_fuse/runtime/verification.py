@@ -110,12 +110,14 @@ class Verification:
 
     async def carry_out(
         self, *, path: str, state: str | None, since: str | None, author: str,
-        detach: bool, full_speed: bool,
+        errors_only: bool, detach: bool, full_speed: bool,
     ) -> AsyncGenerator[Plain, None]:
         """Begin (or join) and follow; `ports.EnginePort.verify` says what it gives."""
         if not self._volume.read_only:  # what was written before this call belongs to it
             await self._committer.commit()
-        scope = await resolve_scope(self._loader, self._volume, path, state, since)
+        scope = await resolve_scope(
+            self._loader, self._volume, path, state, since, errors_only=errors_only
+        )
         run = self.start(scope, author, full_speed=full_speed)
         if not detach:
             async with aclosing(self.follow(run)) as parts:
@@ -210,7 +212,8 @@ class Verification:
             self.verified.clear_cursor()
             return
         run = Run(scrub, Governor(), resumed=True)
-        run.found = [one for one in self.verified.damage() if one.get("run") == scrub.number]
+        if scrub.known is None:  # which finds it once more
+            run.found = [one for one in self.verified.damage() if one.get("run") == scrub.number]
         for entry in run.found:
             if entry.pop("unnamed", False):  # the daemon ended before anybody was told
                 self._events.publish("corruption", **entry)

@@ -73,6 +73,8 @@ class MediumReader:
             )
             totals.damage += len(found)
             totals.unstable += batch.rereads
+            if scrub.known is not None:
+                scrub.known.note(reads)
         return found
 
     async def pause(self, run: Run, before: RequestTimes) -> None:

@@ -18,10 +18,15 @@ PATH_BYTES_MAX = 1024
 
 
 async def resolve_scope(
-    loader: Loader, volume: Volume, path: str, state: str | None, since: str | None
+    loader: Loader, volume: Volume, path: str, state: str | None, since: str | None,
+    *, errors_only: bool,
 ) -> Scope:
     """path: "" for all. state: None for the working one. Errors: state.not_found,
     state.ambiguous, state.none_published; verification.path; command.contradiction."""
+    if errors_only:
+        if path or state is not None or since is not None:
+            raise _contradiction("--errors-only goes with neither a path nor --state nor --since")
+        return Scope(ScopeKind.KNOWN)
     if since is not None:
         if path or state is not None:
             raise _contradiction("--since goes with neither a path nor --state")
@@ -90,6 +95,8 @@ def described(scope: Scope) -> str:
     """For people."""
     if scope.kind is ScopeKind.VOLUME:
         return "the volume"
+    if scope.kind is ScopeKind.KNOWN:
+        return "what is known to be damaged"
     if scope.kind is ScopeKind.SINCE:
         return f"what is newer than {scope.name}"
     if scope.kind is ScopeKind.STATE:

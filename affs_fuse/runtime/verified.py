@@ -80,6 +80,8 @@ class Verified:
         if outcome == "done" and scope.kind is ScopeKind.VOLUME:
             self._store.drop_damage_before(scrub.number)
             self._date(scrub)
+        if outcome == "done" and scrub.known is not None:
+            self._store.drop_damage_before(scrub.number, scrub.known.settled)
         return result
 
     def result_of(

@@ -41,7 +41,7 @@ from affs_fuse.volume.verify_nodes import (
 )
 from affs_fuse.volume.verify_object import extents_of_item
 
-__all__ = ["Batch", "Damage", "DataRead", "Memory", "NodeRead", "TreeScan", "read_medium"]
+__all__ = ["Batch", "Damage", "DataRead", "Memory", "NodeRead", "Read", "TreeScan", "read_medium"]
 
 PIECE_BLOCKS = 256
 """Of data in one read: 1 MiB, which a slow disk has in a few milliseconds."""

@@ -16,8 +16,10 @@ from typing import Any
 from affs_fuse.core.codec import Commit, Pointer
 from affs_fuse.errors import AffsError, Category
 from affs_fuse.volume.scrub import Memory, TreeScan
+from affs_fuse.volume.scrub_known import KnownDamage
 from affs_fuse.volume.scrub_walk import LEVELS_KEPT_MAX, ObjectWalk
 from affs_fuse.volume.states import KeptState
+from affs_fuse.volume.verified import VerifiedStore
 from affs_fuse.volume.verify_nodes import FIRST_KEY, LAST_KEY, Key
 from affs_fuse.volume.volume import Volume
 
@@ -34,12 +36,13 @@ _SYSTEM_TREES = ("checkpoint", "system", "space")
 
 class ScopeKind(StrEnum):
     """volume: everything. since: what was born after a kept state. state: one state, whole.
-    path: everything below a path in one state."""
+    path: everything below a path in one state. known: what is known to be damaged."""
 
     VOLUME = "volume"
     SINCE = "since"
     STATE = "state"
     PATH = "path"
+    KNOWN = "known"
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +104,7 @@ class ScrubPass:
     working_done: bool = False
     done: bool = False
     walk: ObjectWalk | None = None
+    known: KnownDamage | None = None
     memory: Memory = field(default_factory=Memory)
     _finish: Callable[[TreeScan], None] | None = None
 
@@ -109,13 +113,17 @@ class ScrubPass:
         cls, volume: Volume, number: int, scope: Scope, author: str
     ) -> "ScrubPass":
         """Everything from its beginning."""
-        whole = scope.kind in (ScopeKind.VOLUME, ScopeKind.SINCE)
+        whole = scope.kind in (ScopeKind.VOLUME, ScopeKind.SINCE, ScopeKind.KNOWN)
         made = cls(volume, number, scope, volume.clock.now_ns(), volume.durable_seq, author)
         made.headers_done = not whole
         made.system = list(_SYSTEM_TREES) if whole else []
         made.states_after = (scope.since_seq, _ANY_NUMBER)
         if scope.kind is ScopeKind.PATH:
             made.walk = ObjectWalk.below(scope.number, directory=scope.directory)
+        if scope.kind is ScopeKind.KNOWN:
+            states = {state.name: state.number for state in volume.states.all()}
+            entries = VerifiedStore(volume.trees.system).damage()
+            made.known = KnownDamage(entries, {**states, "working": WORKING}, volume.space)
         return made
 
     # ---- a slice ----
@@ -137,6 +145,8 @@ class ScrubPass:
             return TreeScan(root, self.volume.space, self.memory)
         if self.walk is not None:
             return self._walk_scan(self.walk, record)
+        if self.known is not None:
+            return self._known_scan(self.known, record)
         while (state := self._choose_state(record)) is not None:
             found = self._root_of(state, record)
             if found is not None:
@@ -196,6 +206,21 @@ class ScrubPass:
         self.done = scan is None
         return scan
 
+    def _known_scan(self, known: KnownDamage, record: Commit) -> TreeScan | None:
+        def finish(scan: TreeScan | None) -> None:
+            known.ranges.popleft()
+            self.state, self.key = None, FIRST_KEY
+
+        self._finish = finish
+        while known.ranges:
+            self.state, low, high = known.ranges[0]
+            found = self._root_of(self.state, record)
+            if found is not None:
+                return self._scan(found, max(self.key, (low, 0, 0)), (high + 1, 0, 0))
+            finish(None)  # it was deleted meanwhile
+        self.done = True
+        return None
+
     def _scan(self, found: tuple[Pointer, int], start: Key, end: Key = LAST_KEY) -> TreeScan:
         root, born_after = found
         return TreeScan(
@@ -237,7 +262,7 @@ class ScrubPass:
     def _root_of(self, state: int, record: Commit) -> tuple[Pointer, int] | None:
         """The state's root, and the birth up to which another one has what it has."""
         states = self.volume.states
-        whole = self.scope.kind in (ScopeKind.STATE, ScopeKind.PATH)
+        whole = self.scope.kind in (ScopeKind.STATE, ScopeKind.PATH, ScopeKind.KNOWN)
         if state == WORKING:
             ancestor = states.get(record.ancestor)
             bound = ancestor.seq if ancestor is not None else 0
@@ -279,13 +304,17 @@ class ScrubPass:
 
     @classmethod
     def restore(cls, volume: Volume, value: dict[str, Any]) -> "ScrubPass":
-        """Go on where `to_auv` was. Raises ValueError, KeyError or TypeError for another value."""
+        """Go on where `to_auv` was; of known damage, which is soon read, from the beginning.
+        Raises ValueError, KeyError or TypeError for another value."""
+        scope = Scope.from_auv(value["scope"])
+        if scope.kind is ScopeKind.KNOWN:
+            return cls.begin(volume, value["number"], scope, value["author"])
         totals = Totals(
             value["nodes"], value["data_blocks"], value["damage"], value["unstable"]
         )
         seq, number = value["states_after"]
         made = cls(
-            volume, value["number"], Scope.from_auv(value["scope"]), value["started_ns"],
+            volume, value["number"], scope, value["started_ns"],
             value["until"], value["author"], totals, value["headers_done"],
             list(value["system"]), (seq, number), value["state"], _key(value["key"]),
             value["working_done"],

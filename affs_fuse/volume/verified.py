@@ -7,6 +7,7 @@ commit.
 """
 
 import struct
+from collections.abc import Callable
 from typing import Any
 
 from affs_fuse.auv import AuvError, decode, encode_canonical
@@ -88,11 +89,14 @@ class VerifiedStore:
         self._system.put(DAMAGE, ITEM_VERIFIED, number, _payload(value))
         return True
 
-    def drop_damage_before(self, run: int) -> None:
-        """Forget what earlier verifications than `run` have found, and `run` has not."""
+    def drop_damage_before(
+        self, run: int, settled: Callable[[Plain], bool] = lambda _: True
+    ) -> None:
+        """Forget what earlier verifications than `run` have found, and `run` has not; settled: only
+        such entries."""
         self._known = None
         for number, value in self._items(DAMAGE):
-            if value.get("run", 0) < run:
+            if value.get("run", 0) < run and settled(value):
                 self._system.delete(DAMAGE, ITEM_VERIFIED, number)
 
     # ---- segments ----

@@ -83,8 +83,16 @@ def test_damaged_data_is_found_below_good_copies(folder: Path) -> None:
             assert refused["error"]["code"] == "verification.path"
         assert verify(mounted, "--since", "first")[0] == []
         assert mounted.affsctl("status")["verified"]["damage"] >= 1
-        # What is put right is no longer known as damage after the next whole verification.
+        # Once more where damage is known: it is there, in whatever state; and nothing else is read.
+        found, result = damaged(mounted, "--errors-only"), mounted.affsctl("verify", "--status")
+        assert [entry["block"] for entry in found] == [entry["block"]] * len(found)
+        assert result["result"]["scope"] == "known"
+        assert 0 < result["result"]["data_blocks"] <= 64 * len(found)
+        assert mounted.affsctl("status")["verified"]["damage"] >= 1
+        # What is put right is no longer known as damage, after a look at what was known or at all.
         flip(mounted.volume, place + 77)
+        assert verify(mounted, "--errors-only")[0] == []
+        assert mounted.affsctl("status")["verified"]["damage"] == 0
         assert verify(mounted)[0] == []
         assert mounted.affsctl("status")["verified"] | {"oldest_ns": 0} == {
             "oldest_ns": 0, "damage": 0, "never": 0,

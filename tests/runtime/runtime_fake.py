@@ -343,7 +343,7 @@ class FakeEngine:
 
     async def verify(
         self, *, path: str, state: str | None, since: str | None, author: str,
-        detach: bool, full_speed: bool,
+        errors_only: bool, detach: bool, full_speed: bool,
     ) -> AsyncGenerator[dict[str, Any], None]:
         await self._verb("verify")
         if not detach:

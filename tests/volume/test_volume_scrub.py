@@ -63,6 +63,8 @@ class Scrubber:
         reads = scan.next_reads()
         batch = Batch(volume.device, volume.superblock.format_uuid, volume.superblock.salt, reads)
         batch.execute()
+        if self.scrub.known is not None:
+            self.scrub.known.note(reads)
         for read, outcome in zip(reads, batch.outcomes, strict=True):
             self.damage += scan.take(read, outcome)
             if isinstance(read, NodeRead):
@@ -310,6 +312,44 @@ def test_damage_in_a_system_tree_is_found_though_memory_has_the_node() -> None:
     scrubber = Scrubber(harness, VOLUME).run()
     assert [damage.code for damage in scrubber.damage] == ["verify.node"] * 2
     assert all(damage.block.startswith("@") for damage in scrubber.damage)
+
+
+def test_known_damage_is_read_again_where_it_lies() -> None:
+    """And forgotten only if its block was read, or is in use no longer."""
+    harness = grown()
+    state = harness.volume.states.listed()[0]
+    address = min(address for address, birth in durable_blocks(harness, working=False)
+                  if birth <= state.seq)  # fmt: skip
+    tree = harness.volume.open_state(state)
+    items = harness.volume.run(lambda: list(tree.iterate((0, 0, 0), (1 << 48, 0, 0))))
+    extents = [(item[0], Extent.unpack(item[3])) for item in items if item[1] == ITEM_EXTENT]
+    (number,) = [n for n, one in extents if one.address <= address < one.address + one.blocks]
+    free = harness.volume.space.segments[address >> 32].bits.index(0) * 8
+    read: dict[str, Any] = {
+        "code": "verify.data", "block": f"{address >> 32}:{address & 0xFFFFFFFF}",
+        "state": state.name, "objects": [number, number],
+    }
+    other = min(one.address for n, one in extents if n != number)
+    missed = {**read, "block": f"{other >> 32}:{other & 0xFFFFFFFF}", "state": "rolled back"}
+    freed = {**read, "block": f"{address >> 32}:{free}", "state": "deleted"}
+    header = {"code": "verify.owner", "block": "byte 4096", "state": ""}
+    store = VerifiedStore(harness.volume.trees.system)
+    for entry in (read, missed, freed, header):
+        assert store.put_damage(entry)
+    flip(harness, address)
+    scrubber = Scrubber(harness, Scope(ScopeKind.KNOWN)).run()
+    assert [damage.block for damage in scrubber.damage] == [read["block"]]
+    assert {one for one, _ in scrubber.read} == {
+        one.address + index for n, one in extents if n == number for index in range(one.blocks)
+    }
+    known = scrubber.scrub.known
+    assert known is not None
+    assert [known.settled(entry) for entry in (read, missed, freed, header, {})] == [
+        True, False, True, True, True
+    ]  # fmt: skip
+    again = ScrubPass.restore(harness.volume, scrubber.scrub.to_auv())
+    assert again.known is not None
+    assert list(again.known.ranges) == [(state.number, number, number)]
 
 
 def test_damaged_headers_are_found() -> None:

@@ -32,6 +32,9 @@ class Options:
     since: str | None = option(
         StateReference(), "only what is newer than this kept state", default=None
     )
+    errors_only: bool = option(
+        Flag(), "only where damage is known; what is sound there now is forgotten"
+    )
     detach: bool = option(Flag(), "begin, and do not wait for the end")
     full_speed: bool = option(Flag(), "do not spare the mount's own requests")
     status: bool = option(Flag(), "what is known: the damage, and what is running")
@@ -41,6 +44,7 @@ class Options:
 async def _run(context: Context, options: Options) -> Value:
     begins = bool(options.path or options.detach or options.full_speed)
     begins = begins or options.state is not None or options.since is not None
+    begins = begins or options.errors_only
     if begins + options.status + options.cancel > 1:
         raise AffsError(
             "command.contradiction", Category.INVALID,
@@ -52,7 +56,7 @@ async def _run(context: Context, options: Options) -> Value:
         return _with_status(await context.engine.cancel_verification())
     found = context.engine.verify(
         path=options.path, state=options.state, since=options.since, author=context.author,
-        detach=options.detach, full_speed=options.full_speed,
+        errors_only=options.errors_only, detach=options.detach, full_speed=options.full_speed,
     )
     result: Plain = {}
     async with aclosing(found) as parts:
@@ -130,6 +134,7 @@ VERIFY = Command(
         Example("verify", "is everything still what was written?"),
         Example("verify /projects --state before-upgrade", "one directory of a kept state"),
         Example("verify --since @~1 --detach", "what is new, in the background"),
+        Example("verify --errors-only", "is what was damaged sound again?"),
         Example("verify --status", "what is known by now"),
     ),
 )

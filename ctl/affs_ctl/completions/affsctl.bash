@@ -57,7 +57,7 @@ _affsctl() {
             import) names=$'--format\n--name\n--on-conflict\n--delimiter\n--types\n--report\n--resume\n--dry-run\n--all-or-nothing' ;;
             export) names=$'--output\n--overwrite\n--format\n--columns\n--delimiter\n--types\n--memory' ;;
             log) names=$'--limit\n--user\n--command\n--since\n--failed' ;;
-            verify) names=$'--state\n--since\n--detach\n--full-speed\n--status\n--cancel' ;;
+            verify) names=$'--state\n--since\n--errors-only\n--detach\n--full-speed\n--status\n--cancel' ;;
             watch) names=$'--after\n--count' ;;
             slow) names=$'--limit' ;;
             hook) names=$'--run\n--post\n--seconds' ;;
