@@ -111,7 +111,7 @@ MUTANTS = (
            "_subtract(young, self.b_extents)", "_subtract(young, [])", ("reclaim/",)),
     Mutant("reclaim-frees-shared-nodes", "volume.reclaim:Frees.result",
            "birth > born_after and address not in self.b_nodes", "address not in self.b_nodes",
-           ("wide/", "reclaim/")),
+           ("wide/newest", "wide/between")),
     Mutant("reclaim-frees-the-parents-data", "volume.reclaim:Frees.result",
            "if run[2] > born_after", "if True", ("reclaim/",)),
     Mutant("reclaim-forgets-late-changes", "volume.reclaim:ReclaimJob.forget",

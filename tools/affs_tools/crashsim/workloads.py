@@ -348,7 +348,7 @@ def _reclaim_stories() -> Iterator[Workload]:
         wide = tuple(
             step
             for index, one in enumerate(steps)
-            for step in (one, ("chmod", f"/w{index * 17 % 50}", 0o600 + index))
+            for step in (one, ("chmod", f"/w{index * 7 % 50}", 0o600 + index))
         )
         yield Workload(f"wide/{name}", "wide", (*wide, _COMMIT), Depth(10, 4), Depth(3, 1), 5)
 
