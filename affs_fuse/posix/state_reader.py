@@ -158,6 +158,10 @@ class StateReader:
             for _, _, offset, payload in items
         ]
 
+    def cookie(self, number: int, name: bytes) -> int:
+        """Where a name of a directory stands in the order of `entries`."""
+        return directory.locate(self.tree, self._key, number, name)[0]
+
     def places(self, number: int) -> list[Place]:
         """All names of an object, in the order of the tree."""
         first, end = (number, ITEM_PARENT, 0), (number, ITEM_PARENT + 1, 0)

@@ -23,8 +23,9 @@ from affs_fuse.query.tree import Source
 
 __all__ = ["Execution", "OpenSource"]
 
-OpenSource = Callable[[Source, Wanted, Report, Allowance], RowSource]
-"""Opens the source of a query or of the inner side of a join. May raise what a source raises."""
+OpenSource = Callable[[Source, Wanted, Report, Allowance, Callable[[], bool]], RowSource]
+"""Opens the source of a query or of the inner side of a join; the last argument says whether its
+sort has the rows that it wants. May raise what a source raises."""
 
 OUT_ROWS_MAX = 256
 """Rows that one step gives at most: what is sent before the next one."""
@@ -113,7 +114,9 @@ class Execution:
         """Rows from the source; whether the phase has ended (never: draining comes first)."""
         if phase.source is None:
             plan = phase.plan
-            phase.source = self._open(plan.source, plan.wanted, self.report, self._memory)
+            phase.source = self._open(
+                plan.source, plan.wanted, self.report, self._memory, _enough_for(phase)
+            )
         source, first, out = phase.source, phase.first, self._out
         closing = [stage for stage in phase.stages if type(stage).closed is not RunStage.closed]
         try:
@@ -192,6 +195,15 @@ class Execution:
     def close(self) -> None:
         """Give back the memory. Idempotent."""
         self._memory.close()
+
+
+def _enough_for(phase: _Phase) -> Callable[[], bool]:
+    """Whether the sort of the plan has got as many rows as it wants."""
+    order = phase.plan.wanted.hints.order
+    if order is None:
+        return lambda: False
+    stage, wanted = phase.stages[order.stage], order.wanted
+    return lambda: stage.rows_in >= wanted
 
 
 def _join_on(joins: list[JoinStage]) -> bool:

@@ -2,17 +2,30 @@
 
 import errno
 import os
+import stat
+from collections.abc import Callable
 
 from affs_fuse.core.tree import Tree
 from affs_fuse.errors import AffsError, Category
 from affs_fuse.posix.errors import posix_error
 from affs_fuse.posix.state_reader import StateReader
+from affs_fuse.query.index_choice import Choice, choose_index
+from affs_fuse.query.index_source import Holder, IndexedFiles, OrderedFiles
 from affs_fuse.query.memory import Allowance
 from affs_fuse.query.rows import Entry
-from affs_fuse.query.sources import ChangedFiles, OneFile, Report, RowSource, TreeWalk, Wanted
+from affs_fuse.query.sources import (
+    SORTED_ENTRIES_MAX,
+    ChangedFiles,
+    EntryLoader,
+    OneFile,
+    Report,
+    RowSource,
+    TreeWalk,
+    Wanted,
+)
 from affs_fuse.query.tree import Source
 
-__all__ = ["find_file", "path_error", "path_parts", "source_of"]
+__all__ = ["choice_of", "find_file", "path_error", "path_parts", "source_of"]
 
 
 def source_of(
@@ -22,9 +35,13 @@ def source_of(
     wanted: Wanted,
     report: Report,
     memory: Allowance,
+    enough: Callable[[], bool],
+    *,
+    indexes: bool = True,
 ) -> RowSource:
-    """reader: of the state that is asked; since: the older state that it is compared with.
-    Errors: record.not_found, record.denied, record.path; NodeMissing."""
+    """reader: of the state that is asked; since: the older state that it is compared with. enough:
+    whether a sort has the rows that it wants. indexes: whether they may be asked.
+    Errors: record.not_found, record.denied, record.path, index.damaged; NodeMissing."""
     entry = find_file(reader, source.path)
     if source.verb == "get":
         return OneFile(reader, entry, wanted, report)
@@ -32,8 +49,30 @@ def source_of(
     deep = source.verb == "find"
     if since is not None:
         return ChangedFiles(reader, since, path, wanted, report, deep=deep)
+    choice = choice_of(reader, source, entry, wanted) if indexes else None
+    if choice is not None:
+        report.index = choice.declared.name
+        holder = Holder(entry.number, path, entry.inode.size <= SORTED_ENTRIES_MAX)
+        loader = EntryLoader(reader, wanted, report)
+        if choice.order is None:
+            return IndexedFiles(reader, holder, choice, loader, memory)
+        return OrderedFiles(reader, holder, choice, loader, memory, enough)
     start = path, entry.number, entry.inode
     return TreeWalk(reader, start, wanted, report, memory, deep=deep)
+
+
+def choice_of(
+    reader: StateReader, source: Source, entry: Entry, wanted: Wanted
+) -> Choice | None:
+    """The index that a source asks; None if it walks. An index has the files of one directory, so
+    there must be no directories below. Errors: index.damaged; NodeMissing."""
+    inode = entry.inode
+    flat = source.verb == "list" or inode.nlink == 2
+    if not wanted.hints or source.since is not None or not stat.S_ISDIR(inode.mode) or not flat:
+        return None
+    if not reader.may_list(entry.number, inode):
+        return None
+    return choose_index(reader, entry.number, inode, wanted.hints)
 
 
 def find_file(reader: StateReader, path: str) -> Entry:

@@ -7,7 +7,8 @@ thumb: nothing is counted for them.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from math import prod
 from typing import Any
 
 from affs_fuse.auv import Value
@@ -15,6 +16,8 @@ from affs_fuse.errors import AffsError
 from affs_fuse.query.expressions import Compiler, needs_of
 from affs_fuse.query.faults import fault
 from affs_fuse.query.grouping import GroupStage, maker_of
+from affs_fuse.query.index_choice import NO_HINTS, IndexHints
+from affs_fuse.query.index_use import never_fails, order_of, usable
 from affs_fuse.query.memory import Allowance
 from affs_fuse.query.rows import Entry, Getter, Needs, Scope, file_row, record_row
 from affs_fuse.query.selectivity import share_of
@@ -81,12 +84,13 @@ class Plan:
     result: Callable[[Any], Value] = field(default=lambda row: row)
     scope: Scope = field(default_factory=lambda: Scope("rows"))
 
-    def explain(self, files: int | None) -> list[dict[str, Value]]:
-        """One row for each step; files: how many the source may give, None if nobody knows."""
+    def explain(self, files: int | None, how: str = "") -> list[dict[str, Value]]:
+        """One row for each step; files: how many the source may give, None if nobody knows. how:
+        what else there is to say of the source."""
         rows: float | None = files
         if self.early and rows is not None:
             rows *= 0.5 ** len(self.early)
-        found: list[dict[str, Value]] = [_step("source", self._source_text(), rows)]
+        found: list[dict[str, Value]] = [_step("source", self._source_text(how), rows)]
         for stage in self.stages:
             if stage.inner is not None:
                 found += [{**step, "inside": "join"} for step in stage.inner.explain(None)]
@@ -97,8 +101,8 @@ class Plan:
             found.append(_step(stage.text.split()[0].lower(), stage.text, rows))
         return found
 
-    def _source_text(self) -> str:
-        parts = [self.text]
+    def _source_text(self, how: str) -> str:
+        parts = [self.text, how] if how else [self.text]
         parts += [f"early: {text}" for text in self.early]
         words = [str(need.name).lower() for need in Needs if need and need in self.wanted.needs]
         parts.append("reads " + (", ".join(["inodes", *words])))
@@ -144,10 +148,26 @@ class _Planner:
                     needs |= needs_of(expression, scope)
             planned, scope = self._stage(stage, scope, stages[index + 1 :])
             plan.stages.append(planned)
-        plan.wanted = Wanted(source.records, needs, _all_of(conditions))
+        hints = self._hints(source, early, late, stages)
+        plan.wanted = Wanted(source.records, needs, _all_of(conditions), hints)
         plan.scope = scope
         plan.result = {"records": record_row, "files": file_row}.get(scope.kind, _same)
         return plan
+
+    def _hints(
+        self, source: Source, early: list[Expression], late: list[Expression], rest: list[Stage]
+    ) -> IndexHints:
+        """What an index could be asked for. rest: the stages behind the conditions."""
+        if not source.records or source.verb == "get" or not all(map(never_fails, early)):
+            return NO_HINTS
+        lookups = usable(late, self._compiler(Scope("records")).value)
+        order = None
+        if rest and isinstance(rest[0], Sort) and all(map(never_fails, late)):
+            count = _rows_taken(rest[1:])
+            if count is not None and count <= TOP_ROWS_MAX:
+                share = prod(share_of(part) for part in early + late)
+                order = order_of(rest[0], count, len(late), share)
+        return IndexHints(tuple(lookups), order)
 
     def _compiler(self, scope: Scope) -> Compiler:
         return Compiler(self._line, scope, self._now_ns)
@@ -259,7 +279,7 @@ class _Planner:
         left = self._compiler(scope).value(stage.left).run
         if inner.scope.kind != "rows":
             needs = inner.wanted.needs | needs_of(stage.right, inner.scope)
-            inner.wanted = Wanted(inner.wanted.records, needs, inner.wanted.early)
+            inner.wanted = replace(inner.wanted, needs=needs)
         right = self._compiler(inner.scope).value(stage.right).run
         name, outer = stage.name, stage.outer
         base = scope.whole()

@@ -11,7 +11,6 @@ import stat
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from heapq import merge
-from itertools import chain
 from typing import Protocol
 
 from affs_fuse.auv import TextError, Value, parse_quick
@@ -19,18 +18,18 @@ from affs_fuse.core.codec import Inode
 from affs_fuse.core.constants import ITEM_INDEX, ITEM_INDEX_KEYS, ITEM_INDEX_PENDING
 from affs_fuse.core.tree import Diff, Tree
 from affs_fuse.errors import AffsError, Category
+from affs_fuse.posix.index_turn import RECORD_BYTES_MAX
 from affs_fuse.posix.permissions import READ
 from affs_fuse.posix.state_reader import StateReader
+from affs_fuse.query.index_choice import NO_HINTS, IndexHints
 from affs_fuse.query.memory import Allowance
 from affs_fuse.query.rows import Entry, Needs, path_text
 
 __all__ = [
-    "RECORD_BYTES_MAX", "ChangedFiles", "OneFile", "Report", "RowSource", "TreeWalk", "Wanted",
+    "ENTRY_BYTES", "RECORD_BYTES_MAX", "SORTED_ENTRIES_MAX", "ChangedFiles", "EntryLoader",
+    "OneFile", "Report", "RowSource", "TreeWalk", "Wanted",
     "record_problem", "record_too_large",
 ]  # fmt: skip
-
-RECORD_BYTES_MAX = 1 << 20
-"""Of a record's text: it is read and parsed in one turn of the loop."""
 
 SORTED_ENTRIES_MAX = 200_000
 """Of a directory that is read whole and sorted by name; larger ones keep their own order."""
@@ -45,12 +44,15 @@ PROBLEMS_SHOWN = 100
 @dataclass(slots=True)
 class Report:
     """What happened on the way. files: looked at. refused: no records, for `problems` (the first of
-    them). denied: files and directories that this user may not read."""
+    them). denied: files and directories that this user may not read. index: the name of the index
+    that said where to look, or "". notes: what else there is to say."""
 
     files: int = 0
     refused: int = 0
     denied: int = 0
     problems: list[dict[str, Value]] = field(default_factory=list)
+    index: str = ""
+    notes: list[str] = field(default_factory=list)
 
     def refuse(self, problem: AffsError) -> None:
         """One file that is no record."""
@@ -63,11 +65,12 @@ class Report:
 @dataclass(frozen=True, slots=True)
 class Wanted:
     """What a query asks of its source. early: a condition on attributes that the inode and the name
-    tell; needs: what to read of files that fulfil it."""
+    tell; needs: what to read of files that fulfil it; hints: what an index could be asked for."""
 
     records: bool
     needs: Needs
     early: Callable[[Entry], bool] | None
+    hints: IndexHints = NO_HINTS
 
 
 class RowSource(Protocol):
@@ -95,7 +98,7 @@ def record_too_large(path: bytes, size: int) -> AffsError:
     )  # fmt: skip
 
 
-class _Loader:
+class EntryLoader:
     """Turns a file into an entry with what the query needs, or into nothing."""
 
     def __init__(self, reader: StateReader, wanted: Wanted, report: Report) -> None:
@@ -161,17 +164,17 @@ def _xattr_value(value: bytes) -> Value:
 class _Frame:
     """A directory that is being gone through: read in parts, each sorted; then the parts merged.
 
-    current: the entry whose turn it is. size: what its entries were counted in memory. One that is
-    too large to be sorted gives each part as it is read."""
+    current: the entry whose turn it is. size: what its entries were counted in memory. streams: it
+    is too large to be sorted, and keeps its own order."""
 
-    def __init__(self, number: int, path: bytes) -> None:
+    def __init__(self, number: int, path: bytes, *, streams: bool) -> None:
         self.number = number
         self.path = path
         self.current: tuple[bytes, int] | None = None
         self.size = 0
+        self._streams = streams
         self._cookie = 0
         self._parts: list[list[tuple[bytes, int]]] = []
-        self._count = 0
         self._whole = False
         self._rest: Iterator[tuple[bytes, int]] | None = None
 
@@ -188,25 +191,22 @@ class _Frame:
 
     def _read(self, reader: StateReader, memory: Allowance) -> None:
         found = reader.entries(self.number, self._cookie)
-        streams = self._rest is not None
+        part = [(name, number) for _, name, number in found]
         if found:
-            part = [(name, number) for _, name, number in found]
-            if not streams:
-                size = ENTRY_BYTES * len(found)
-                memory.take(size, "find")
-                self.size += size
-                part.sort()
             self._cookie = found[-1][0]
-            self._count += len(part)
-            self._parts.append(part)
-        else:
-            self._whole = True
-        if streams or self._count > SORTED_ENTRIES_MAX:
-            self._rest = chain.from_iterable(self._parts)
-            self._parts = []
-        elif self._whole:
+        self._whole = not found
+        if self._streams:
+            self._rest = iter(part)
+            return
+        if not found:
             self._rest = merge(*self._parts)
             self._parts = []
+            return
+        size = ENTRY_BYTES * len(found)
+        memory.take(size, "find")
+        self.size += size
+        part.sort()
+        self._parts.append(part)
 
 
 class TreeWalk:
@@ -225,14 +225,17 @@ class TreeWalk:
     ) -> None:
         path, number, inode = start
         self._reader = reader
-        self._loader = _Loader(reader, wanted, report)
+        self._loader = EntryLoader(reader, wanted, report)
         self._report = report
         self._memory = memory
         self._deep = deep
         self._frames: list[_Frame] = []
         self._single: Entry | None = None
         if stat.S_ISDIR(inode.mode):
-            self._enter(number, inode, path)
+            if reader.may_list(number, inode):
+                self._push(number, inode, path)
+            else:
+                report.denied += 1
         else:
             directory, _, name = path.rpartition(b"/")
             self._single = Entry(number, inode, directory, name)
@@ -270,19 +273,14 @@ class TreeWalk:
         found = self._loader.load(entry)
         frame.current = None
         if allowed:
-            self._push(number, entry.path[1:])
+            self._push(number, inode, entry.path[1:])
         elif enters:
             self._report.denied += 1
         return found
 
-    def _enter(self, number: int, inode: Inode, path: bytes) -> None:
-        if self._reader.may_list(number, inode):
-            self._push(number, path)
-        else:
-            self._report.denied += 1
-
-    def _push(self, number: int, path: bytes) -> None:
-        self._frames.append(_Frame(number, path))
+    def _push(self, number: int, inode: Inode, path: bytes) -> None:
+        streams = inode.size > SORTED_ENTRIES_MAX
+        self._frames.append(_Frame(number, path, streams=streams))
 
 
 class OneFile:
@@ -290,7 +288,7 @@ class OneFile:
 
     def __init__(self, reader: StateReader, entry: Entry, wanted: Wanted, report: Report) -> None:
         self._entry: Entry | None = entry
-        self._loader = _Loader(reader, wanted, report)
+        self._loader = EntryLoader(reader, wanted, report)
         self._wanted = wanted
         self._report = report
 
@@ -344,7 +342,7 @@ class ChangedFiles:
         self._diff = Diff(since, reader.tree)
         self._before = reader.of(since)
         self._below = below
-        self._loader = _Loader(reader, wanted, report)
+        self._loader = EntryLoader(reader, wanted, report)
         self._report = report
         self._deep = deep
         self._current = 0

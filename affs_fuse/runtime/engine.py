@@ -32,6 +32,7 @@ from affs_fuse.runtime.holds import Hold, Holds
 from affs_fuse.runtime.import_order import ImportOrder
 from affs_fuse.runtime.imports import Imports
 from affs_fuse.runtime.inputs import Input
+from affs_fuse.runtime.index_upkeep import IndexUpkeep
 from affs_fuse.runtime.jobs import Jobs
 from affs_fuse.runtime.kernel import KernelPort
 from affs_fuse.runtime.latency import Latencies
@@ -151,7 +152,8 @@ class Engine:
         self.file_space = FileSpace(self.run, namespace, self._writeback, kernel)
         self._holds = Holds(volume, self._jobs.wake_reclaim)
         self._states = OpenedStates(volume, self._committer, self._jobs.wake_reclaim)
-        self._queries = Queries(volume, self._loader, self._states)
+        self._index_upkeep = IndexUpkeep(volume, namespace, self._loader)
+        self._queries = Queries(volume, self._loader, self._states, self._index_upkeep)
         self._records = Records(
             namespace, kernel, self.run_and_clean, self._committer.commit,
             self._writeback.release, self._writeback.throttle,
@@ -181,6 +183,7 @@ class Engine:
         return [
             self._guarded(self._jobs.serve_reclaim),
             self._guarded(self._jobs.serve_clean),
+            self._guarded(self._index_upkeep.serve),
             self._guarded(self._holds.serve),
             self._guarded(self.verification.serve),
             self._guarded(self._beat),

@@ -5,10 +5,12 @@ Invariants:
 - Slices of SLICE_S, one query at a time: between two of them everything else has its turn.
 - Who asks sees what they could read through the mount; kept states take the role admin, as the
   directory .affs does.
+- A query for which an index turns out to be damaged is carried out without: by then it has given
+  nothing, since an index is asked before the first row comes out.
 """
 
 import stat
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import asdict
 
@@ -21,13 +23,16 @@ from affs_fuse.errors import AffsError, Category
 from affs_fuse.posix.permissions import EXECUTE, Credentials
 from affs_fuse.posix.state_reader import StateReader
 from affs_fuse.query.execution import Execution
+from affs_fuse.query.index_choice import Choice
 from affs_fuse.query.memory import Allowance, Pool
-from affs_fuse.query.opening import find_file, source_of
+from affs_fuse.query.opening import choice_of, find_file, source_of
 from affs_fuse.query.parser import parse_query
 from affs_fuse.query.planning import Plan, plan_query
+from affs_fuse.query.rows import Entry
 from affs_fuse.query.sources import Report, RowSource, Wanted
 from affs_fuse.query.tree import Source
 from affs_fuse.runtime.asker import Asker
+from affs_fuse.runtime.index_upkeep import IndexUpkeep
 from affs_fuse.runtime.loader import Loader
 from affs_fuse.runtime.opened_states import WORKING, OpenedStates
 from affs_fuse.runtime.policy import Identity, Policy, Role
@@ -48,10 +53,13 @@ def credentials_of(identity: Identity) -> Credentials:
 class Queries:
     """Loop thread only."""
 
-    def __init__(self, volume: Volume, loader: Loader, states: OpenedStates) -> None:
+    def __init__(
+        self, volume: Volume, loader: Loader, states: OpenedStates, indexes: IndexUpkeep
+    ) -> None:
         self._volume = volume
         self._loader = loader
         self._states = states
+        self._indexes = indexes
         self._pool = Pool()
         self._turn = trio.Lock()
 
@@ -79,14 +87,32 @@ class Queries:
         self, line: str, asker: Asker, emit: Emit, *, bare: bool = False
     ) -> Plain:
         """Every row of a query goes to emit, which may wait; bare: of records the value alone. How
-        it went: rows, files, refused,
-        denied, problems. Errors: query.*, record.*, state.*, policy.role; of loading."""
+        it went: rows, files, refused, denied, problems, index, notes. Errors: query.*, record.*,
+        state.*, policy.role; of loading."""
         plan = self._plan(line, asker)
         if bare and plan.scope.kind == "records":
             plan.result = plan.scope.whole()
-        async with self._execution(line, plan, asker) as execution:
-            await self._work(execution, emit)
+        execution = await self._carry_out(line, plan, asker, emit)
         return {"rows": execution.rows, **asdict(execution.report)}
+
+    async def _carry_out(self, line: str, plan: Plan, asker: Asker, emit: Emit) -> Execution:
+        await self._indexes.catch_up()
+        execution: Execution | None = None
+        try:
+            async with self._execution(line, plan, asker, indexes=True) as execution:
+                await self._work(execution, emit)
+                return execution
+        except AffsError as error:
+            damage = error.category in (Category.CORRUPT, Category.IO)
+            if execution is None or execution.rows or not damage:
+                raise
+            if not execution.report.index and error.code != "index.damaged":
+                raise
+            note = f"without the index: {error.message}"
+        async with self._execution(line, plan, asker, indexes=False) as execution:
+            execution.report.notes.append(note)
+            await self._work(execution, emit)
+            return execution
 
     async def explain(self, line: str, asker: Asker) -> tuple[list[Plain], Plain]:
         """The steps of a query with estimates, and how many files there may be; nothing is read but
@@ -96,8 +122,21 @@ class Queries:
         async with self._states.open(source.state or WORKING) as tree:
             reader = StateReader(self._volume, tree, credentials_of(asker.identity))
             entry = await self._loader.run(find_file, reader, source.path)
+            choice, note = await self._choice(reader, source, entry, plan)
         files = self._estimate(source, entry.inode)
-        return plan.explain(files), {"files": files}
+        rows = files if choice is None else min(files, round(choice.records))
+        return plan.explain(rows, choice.text if choice is not None else note), {"files": files}
+
+    async def _choice(
+        self, reader: StateReader, source: Source, entry: Entry, plan: Plan
+    ) -> tuple[Choice | None, str]:
+        """The index that would be asked, and what speaks against one."""
+        try:
+            return await self._loader.run(choice_of, reader, source, entry, plan.wanted), ""
+        except AffsError as error:
+            if error.code != "index.damaged":
+                raise
+            return None, error.message
 
     async def analyze(self, line: str, asker: Asker) -> tuple[list[Plain], Plain]:
         """The same after the query has run, its rows thrown away: also what went in and came out of
@@ -105,9 +144,8 @@ class Queries:
         steps, _ = await self.explain(line, asker)
         plan = self._plan(line, asker)
         started = self._volume.clock.monotonic()
-        async with self._execution(line, plan, asker) as execution:
-            await self._work(execution, _drop)
-            counts, peak = execution.counts(), execution.memory_peak
+        execution = await self._carry_out(line, plan, asker, _drop)
+        counts, peak = execution.counts(), execution.memory_peak
         for step, (rows_in, rows_out) in zip(steps, counts, strict=True):
             step["in"], step["out"] = rows_in, rows_out
         report = asdict(execution.report)
@@ -132,7 +170,9 @@ class Queries:
         return self._volume.working.object_count
 
     @asynccontextmanager
-    async def _execution(self, line: str, plan: Plan, asker: Asker) -> AsyncIterator[Execution]:
+    async def _execution(
+        self, line: str, plan: Plan, asker: Asker, *, indexes: bool
+    ) -> AsyncIterator[Execution]:
         async with AsyncExitStack() as stack:
             trees: dict[str, Tree] = {}
             for source in _sources(plan):
@@ -144,12 +184,15 @@ class Queries:
             credentials = credentials_of(asker.identity)
 
             def open_source(
-                source: Source, wanted: Wanted, report: Report, memory: Allowance
+                source: Source, wanted: Wanted, report: Report, memory: Allowance,
+                enough: Callable[[], bool],
             ) -> RowSource:
                 tree = trees[source.state or WORKING]
                 since = trees[source.since] if source.since is not None else None
                 reader = StateReader(self._volume, tree, credentials)
-                return source_of(reader, since, source, wanted, report, memory)
+                return source_of(
+                    reader, since, source, wanted, report, memory, enough, indexes=indexes
+                )
 
             yield Execution(line, plan, open_source, memory)
 

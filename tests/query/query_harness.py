@@ -40,6 +40,7 @@ class QueryBench(Bench):
 
     credentials = ROOT
     memory_bytes = QUERY_BYTES_DEFAULT
+    indexes = True
 
     def directory(self, path: str) -> int:
         """The number of a directory, made with all above it where it is missing."""
@@ -144,10 +145,12 @@ class QueryBench(Bench):
     def execution(self, text: str) -> Execution:
         plan = plan_query(text, parse_query(text), NOW)
 
-        def open_source(source, wanted, report, memory):
+        def open_source(source, wanted, report, memory, enough):
             reader = StateReader(self.volume, self.tree_of(source.state), self.credentials)
             since = self.tree_of(source.since) if source.since is not None else None
-            return source_of(reader, since, source, wanted, report, memory)
+            return source_of(
+                reader, since, source, wanted, report, memory, enough, indexes=self.indexes
+            )
 
         self.pool = Pool()
         return Execution(text, plan, open_source, Allowance(self.pool, self.memory_bytes))

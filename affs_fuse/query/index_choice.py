@@ -1,0 +1,137 @@
+"""Which index a source asks, if any: decided when the state is open, from figures of its indexes.
+
+An index is asked where it spares reading most of a directory: the fewest records that it would
+have looked at, as estimated from its pages, against all of them. Files that wait to be taken in are
+looked at as well, so many of them speak against it.
+"""
+
+from typing import NamedTuple
+
+from affs_fuse.core.codec import Inode
+from affs_fuse.errors import AffsError
+from affs_fuse.posix.index_keys import UNSURE, Range, range_of_key
+from affs_fuse.posix.indexes import (
+    DeclaredIndex,
+    declared_indexes,
+    open_index,
+    pending_files,
+    read_head,
+)
+from affs_fuse.posix.state_reader import StateReader
+from affs_fuse.query.index_use import Bounds, Order, intersected
+from affs_fuse.query.index_values import Shape, read_expression
+from affs_fuse.volume.index_check import IndexHead
+from affs_fuse.volume.index_pages import IndexDamage
+
+__all__ = ["NO_HINTS", "UNSURE_RANGE", "Choice", "IndexHints", "choose_index"]
+
+COST_BY_INDEX = 1.5
+"""Of a record that an index names, against one that a walk comes by: its names are looked up."""
+
+PENDING_MAX = 1000
+PENDING_BYTES = 64 << 10
+EVERYTHING = Range(bytes([0x10]), b"\xff")
+UNSURE_RANGE = range_of_key(UNSURE)
+
+
+class IndexHints(NamedTuple):
+    """What a plan could ask an index for."""
+
+    lookups: tuple[Bounds, ...] = ()
+    order: Order | None = None
+
+    def __bool__(self) -> bool:
+        return bool(self.lookups) or self.order is not None
+
+
+NO_HINTS = IndexHints()
+
+
+class Choice(NamedTuple):
+    """ranges: what to look at, all but unsure and pending files. order: read in that order, None:
+    in the order of a walk. records: how many will be looked at, roughly."""
+
+    declared: DeclaredIndex
+    head: IndexHead
+    ranges: tuple[Range, ...]
+    order: Order | None
+    records: float
+
+    @property
+    def text(self) -> str:
+        how = "first by" if self.order is not None else "looked up in"
+        return f"{how} index {self.declared.name} ({self.declared.expression})"
+
+
+class _Known(NamedTuple):
+    declared: DeclaredIndex
+    shape: Shape
+    head: IndexHead
+
+
+def choose_index(
+    reader: StateReader, number: int, inode: Inode, hints: IndexHints
+) -> Choice | None:
+    """number: a directory whose files are the rows. None: walk. Errors: NodeMissing,
+    index.damaged."""
+    known = _known(reader, number)
+    if not known:
+        return None
+    waiting = len(pending_files(reader.tree, number, 0, PENDING_BYTES))
+    best: Choice | None = None
+    for one in known:
+        found = _choice(reader, number, one, hints)
+        if found is not None and (best is None or found.records < best.records):
+            best = found
+    if best is None or waiting > PENDING_MAX:
+        return None
+    worth = (best.records + waiting) * COST_BY_INDEX < inode.size
+    return best if worth else None
+
+
+def _known(reader: StateReader, number: int) -> list[_Known]:
+    """The complete indexes of a directory."""
+    found = []
+    try:
+        declared = declared_indexes(reader.declaration(number))
+    except AffsError:  # who reads the declaration itself is told
+        return []
+    for one in declared:
+        head = read_head(reader.tree, number, one.id)
+        if head is None or not head.usable or head.expression != one.expression:
+            continue
+        try:
+            found.append(_Known(one, read_expression(one.expression).shape, head))
+        except AffsError:
+            raise IndexDamage(f"the expression of {one.name} cannot be read") from None
+    return found
+
+
+def _choice(
+    reader: StateReader, number: int, known: _Known, hints: IndexHints
+) -> Choice | None:
+    ranges: tuple[Range, ...] | None = None
+    for bounds in hints.lookups:
+        if bounds.shape == known.shape:
+            ranges = intersected(ranges, bounds.ranges) if ranges is not None else bounds.ranges
+    pages = open_index(reader.tree, number, known.declared.id, known.head)
+    total = known.head.shape.entries
+
+    def count(wanted: tuple[Range, ...]) -> float:
+        return sum(pages.position(one.high) - pages.position(one.low) for one in wanted) * total
+
+    unsure = count((UNSURE_RANGE,))
+    looked_up: Choice | None = None
+    if ranges is not None:
+        looked_up = Choice(known.declared, known.head, ranges, None, count(ranges) + unsure)
+    order = hints.order
+    if order is None or order.shape != known.shape:
+        return looked_up
+    span = (Range(ranges[0].low, ranges[-1].high),) if ranges else (EVERYTHING,)
+    if ranges == ():
+        return looked_up
+    rows = min(count(span), order.wanted / max(order.share, 1e-9)) + unsure
+    ordered = Choice(known.declared, known.head, span, order, rows)
+    if looked_up is not None and looked_up.records <= ordered.records:
+        return looked_up
+    return ordered

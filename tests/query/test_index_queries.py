@@ -1,0 +1,161 @@
+"""Queries with indexes give what they give without: rows, their order, errors, and what is told."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from query_harness import QueryBench
+from test_query_model import (
+    SETTINGS,
+    Part,
+    endings,
+    operands,
+    records,
+    stages,
+    values,
+)
+
+from affs_fuse import auv
+from affs_fuse.errors import AffsError
+from affs_fuse.query import index_choice
+
+INDEXED = ["a", "b", "c", "a.x", "lower(a)", "$"]
+MORE = settings(SETTINGS, max_examples=400)
+
+BROKEN = [b"{", b"", b"[1]", b"{}", b'{"a": 1'] * 2
+
+
+class Bench:
+    made: QueryBench | None = None
+    count = 0
+
+    @classmethod
+    def directory(cls) -> tuple[QueryBench, str]:
+        if cls.made is None:
+            cls.made = QueryBench(size_bytes=256 << 20, cache_bytes=8 << 20)
+        cls.count += 1
+        cls.made.directory(f"/x{cls.count}")
+        return cls.made, f"/x{cls.count}"
+
+
+def asked(bench: QueryBench, text: str, indexes: bool) -> tuple:
+    """What somebody sees of it. How many files were looked at is another number by an index."""
+    bench.indexes = indexes
+    try:
+        rows = bench.rows(text)
+    except AffsError as error:
+        return error.code, error.message, error.details.get("column"), error.details.get("path")
+    told = bench.report
+    return auv.format_canonical(rows), told.refused, told.problems, told.denied
+
+
+simple = st.builds(
+    lambda name, operator, value: Part(f"{name} {operator} {auv.format_compact(value)}", None),
+    st.sampled_from([*INDEXED, "@name"]), st.sampled_from(["=", "<", "<=", ">", ">="]), values,
+)  # fmt: skip
+chosen = st.lists(
+    simple
+    | st.builds(
+        lambda name, many: Part(f"{name} in {auv.format_compact(many)}", None),
+        st.sampled_from(INDEXED),
+        st.lists(values, max_size=3),
+    )
+    | st.builds(
+        lambda name, low, high: Part(
+            f"{name} between {auv.format_compact(low)} and {auv.format_compact(high)}", None
+        ),
+        st.sampled_from(INDEXED),
+        values,
+        values,
+    )
+    | st.sampled_from(
+        [
+            "a like 'a%'",
+            "b like '%b'",
+            "c like 'ab'",
+            "lower(a) like 'a_'",
+            "a = 1 or a = 2",
+            "a < 0 or a > 2",
+            "a = 1 or b = 1",
+            "lower(b) = 'a'",
+        ]
+    ).map(lambda text: Part(text, None)),
+    max_size=3,
+).map(lambda parts: Part("where " + " and ".join(p.text for p in parts), None) if parts else None)
+sorts = st.none() | st.builds(
+    lambda keys, count: Part(
+        "sort " + ", ".join(f"{key} {'desc' if down else 'asc'}" for key, down in keys)
+        + f" | limit {count}", None),
+    st.lists(st.tuples(st.sampled_from(INDEXED), st.booleans()), min_size=1, max_size=2),
+    st.integers(0, 6),
+)  # fmt: skip
+
+
+def build(rows, broken, indexed, late, copies):
+    """A directory: records before and after the indexes caught up, files that are none, names."""
+    bench, path = Bench.directory()
+    for index, row in enumerate(rows * copies):
+        bench.put(f"{path}/r{index * 7 % 31:03}{index}", row)
+    for index, text in enumerate(broken):
+        bench.load(f"{path}/r{index * 5 % 31:03}x{index}", text)
+    for number, expression in enumerate(indexed):
+        bench.add_index(path, f"i{number}", expression)
+    bench.settle_indexes()
+    for index, row in enumerate(late):
+        bench.put(f"{path}/r{index * 11 % 31:03}y{index}", row)
+    if late and rows:
+        first = bench.names(path)[0].decode()
+        parent, name = bench.place(f"{path}/r015link")
+        bench.run(bench.namespace.link, bench.find(f"{path}/{first}").number, parent, name)
+        bench.load(f"{path}/{bench.names(path)[-1].decode()}", b'{"a": 2, "b": "late"}')
+    return bench, path
+
+
+class Used:
+    """How often an index was asked: the test would be none if it hardly ever was."""
+
+    times = 0
+
+
+def compared(bench: QueryBench, text: str) -> None:
+    found = asked(bench, text, True)
+    Used.times += bool(bench.report.index)
+    assert found == asked(bench, text, False)
+
+
+@pytest.fixture(autouse=True)
+def index_whenever_possible(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(index_choice, "COST_BY_INDEX", 0.0)
+    Used.times = 0
+
+
+@MORE
+@given(
+    records, st.lists(st.sampled_from(BROKEN), max_size=2),
+    st.lists(st.sampled_from(INDEXED), min_size=1, max_size=3, unique=True),
+    st.lists(st.dictionaries(st.sampled_from("abc"), values, max_size=2), max_size=2),
+    chosen, sorts, st.lists(stages, max_size=2), endings,
+)  # fmt: skip
+def an_index_changes_nothing(rows, broken, indexed, late, first, order, parts, end) -> None:
+    bench, path = build(rows, broken, indexed, late, 3)
+    stages_of = [part.text for part in [first, order, *parts, end] if part is not None]
+    compared(bench, " | ".join([f"find {path}", *stages_of]))
+
+
+def test_an_index_changes_nothing() -> None:
+    an_index_changes_nothing()
+    assert Used.times > 80
+
+
+@SETTINGS
+@given(records, operands, st.integers(1, 5), st.booleans())
+def ties_come_in_the_order_of_names(rows, other: Part, count: int, down: bool) -> None:
+    bench, path = build(rows, [], ["a"], [{"a": 1}], 4)
+    order = "desc" if down else "asc"
+    compared(
+        bench, f"find {path} | sort a {order} | limit {count} | select @name, {other.text} as o"
+    )
+
+
+def test_ties_come_in_the_order_of_names() -> None:
+    ties_come_in_the_order_of_names()
+    assert Used.times > 100
