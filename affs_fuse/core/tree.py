@@ -14,7 +14,7 @@ Keys are (object, type, offset) in this order; payloads are bytes.
 """
 
 import struct
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self, TypeAlias
@@ -184,6 +184,12 @@ class NodeCache:
     def forget(self, pointer: Pointer) -> None:
         """Evict this node, if it is here and clean."""
         lib.affs_cache_forget(self._handle, pointer.address, pointer.birth, pointer.tree)
+
+    def forget_replaced(self, kind: int, replaced: Iterable[tuple[int, int]]) -> None:
+        """Evict these nodes of a kind of tree, (address, birth) each, that are here and clean: what
+        changes have replaced is read again by nobody but those who read older states."""
+        for address, birth in replaced:
+            lib.affs_cache_forget(self._handle, address, birth, kind)
 
     def written(self, nodes: FrozenNodes) -> None:
         """These nodes are on the device; from now on they may be evicted, and `nodes` is empty."""

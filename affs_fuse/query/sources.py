@@ -45,14 +45,14 @@ PROBLEMS_SHOWN = 100
 class Report:
     """What happened on the way. files: looked at. refused: no records, for `problems` (the first of
     them). denied: files and directories that this user may not read. index: the name of the index
-    that said where to look, or "". notes: what else there is to say."""
+    that said where to look, or "". note: what else there is to say, or ""."""
 
     files: int = 0
     refused: int = 0
     denied: int = 0
     problems: list[dict[str, Value]] = field(default_factory=list)
     index: str = ""
-    notes: list[str] = field(default_factory=list)
+    note: str = ""
 
     def refuse(self, problem: AffsError) -> None:
         """One file that is no record."""

@@ -31,8 +31,8 @@ from affs_fuse.runtime.governor import request_times
 from affs_fuse.runtime.holds import Hold, Holds
 from affs_fuse.runtime.import_order import ImportOrder
 from affs_fuse.runtime.imports import Imports
-from affs_fuse.runtime.inputs import Input
 from affs_fuse.runtime.index_upkeep import IndexUpkeep
+from affs_fuse.runtime.inputs import Input
 from affs_fuse.runtime.jobs import Jobs
 from affs_fuse.runtime.kernel import KernelPort
 from affs_fuse.runtime.latency import Latencies

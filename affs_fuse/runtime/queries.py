@@ -87,7 +87,7 @@ class Queries:
         self, line: str, asker: Asker, emit: Emit, *, bare: bool = False
     ) -> Plain:
         """Every row of a query goes to emit, which may wait; bare: of records the value alone. How
-        it went: rows, files, refused, denied, problems, index, notes. Errors: query.*, record.*,
+        it went: rows, files, refused, denied, problems, index, note. Errors: query.*, record.*,
         state.*, policy.role; of loading."""
         plan = self._plan(line, asker)
         if bare and plan.scope.kind == "records":
@@ -110,7 +110,7 @@ class Queries:
                 raise
             note = f"without the index: {error.message}"
         async with self._execution(line, plan, asker, indexes=False) as execution:
-            execution.report.notes.append(note)
+            execution.report.note = note
             await self._work(execution, emit)
             return execution
 

@@ -244,9 +244,11 @@ def make_cut(context: CutContext, request: CutRequest) -> Cut:
 
 def free_dropped(space: Space, state: WorkingState) -> None:
     """Free the nodes that changes have replaced, where no kept state has them (the birth rule)."""
-    for address, birth in state.tree.take_dropped():
-        if birth > state.ancestor_seq:
-            space.free(address, NODE_BLOCKS)
+    tree = state.tree
+    own = [one for one in tree.take_dropped() if one[1] > state.ancestor_seq]
+    for address, _ in own:
+        space.free(address, NODE_BLOCKS)
+    tree.cache.forget_replaced(tree.kind, own)
 
 
 def _allocate_nodes(context: CutContext, intent: int, count: int) -> list[Run]:
@@ -317,8 +319,10 @@ def _record_space(context: CutContext) -> list[list[Run]]:
         for run in flat:
             space.undo(run)
     for tree in trees.all:
-        for address, _ in tree.take_dropped():
+        dropped = tree.take_dropped()
+        for address, _ in dropped:
             space.free_physical(layout.physical_block(address), NODE_BLOCKS)
+        tree.cache.forget_replaced(tree.kind, dropped)
     runs: list[list[Run]] = []
     for count in counts:
         runs.append(flat[:count])

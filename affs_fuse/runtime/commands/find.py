@@ -53,6 +53,8 @@ _RESULT = Schema(
         Field("files", "files", FieldKind.COUNT),
         Field("refused", "no records", FieldKind.COUNT),
         Field("denied", "denied", FieldKind.COUNT),
+        Field("index", "by index"),
+        Field("note", "note"),
     ),
 )
 
