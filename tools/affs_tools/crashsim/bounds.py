@@ -1,13 +1,13 @@
 """Bounds of what the judgement of one state, damage or image may take.
 
 A loop that does not end and memory that grows without bound are faults like any other: they become
-violations, with their replay id, instead of a campaign that stands still. (A loop inside of the C
-core does not come back to Python; native_hunt.py has an end for it.)
+violations, with their replay id, instead of a campaign that stands still. Time is that of the
+processor: how busy the machine is decides nothing. (A loop inside of the C core does not come back
+to Python; native_hunt.py has an end for it.)
 """
 
 import resource
 import signal
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,8 +16,7 @@ from types import FrameType
 __all__ = ["SECONDS_MAX", "Violation", "in_time", "with_memory"]
 
 SECONDS_MAX = 30
-"""What takes longer hangs; a good one takes some hundredths of a second."""
-_AT_ONCE = 1e-3
+"""Of the processor. What takes longer hangs; a good one takes some hundredths of a second."""
 _PAGE_BYTES = resource.getpagesize()
 
 
@@ -35,21 +34,16 @@ def _ring(number: int, frame: FrameType | None) -> None:
 
 @contextmanager
 def in_time(seconds: float = SECONDS_MAX) -> Iterator[None]:
-    """Of the main thread; not nested. Somebody else's timer (a test's) goes on. Errors:
-    Violation."""
-    before = signal.signal(signal.SIGALRM, _ring)
-    begun = time.monotonic()
-    others_left, _ = signal.setitimer(signal.ITIMER_REAL, seconds)
+    """Of the main thread; not nested. Errors: Violation."""
+    before = signal.signal(signal.SIGPROF, _ring)
+    signal.setitimer(signal.ITIMER_PROF, seconds)
     try:
         yield
     except _TimeIsOver:
-        raise Violation(f"it takes longer than {seconds} s") from None
+        raise Violation(f"it takes more than {seconds} s of the processor") from None
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
-        if others_left:
-            left = others_left - (time.monotonic() - begun)
-            signal.setitimer(signal.ITIMER_REAL, max(left, _AT_ONCE))
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.signal(signal.SIGPROF, before)
 
 
 @contextmanager

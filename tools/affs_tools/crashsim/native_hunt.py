@@ -2,20 +2,19 @@
 
 The module must be in place before anything of AfFS is imported, so this file imports nothing of it.
 A state that takes too long is a violation (bounds.py), but a loop inside of C never comes back to
-Python: so a step that takes STEP_SECONDS_MAX ends the process.
+Python: so a step that takes STEP_SECONDS_MAX of the processor ends the process, by SIGXCPU.
 """
 
-import faulthandler
+import resource
 import sys
+import time
 from importlib import import_module
 from importlib.util import module_from_spec, spec_from_file_location
 
-__all__ = ["HANGS", "STEP_SECONDS_MAX", "load_core", "main"]
+__all__ = ["STEP_SECONDS_MAX", "load_core", "main"]
 
-STEP_SECONDS_MAX = 300
+STEP_SECONDS_MAX = 200
 """A step is a workload, a damage or an image: seconds, without a bug."""
-HANGS = "Timeout ("
-"""What faulthandler says first, on stderr, when the time is over."""
 
 
 def load_core(path: str) -> None:
@@ -31,9 +30,15 @@ def load_core(path: str) -> None:
 def main(path: str, hunts: tuple[str, ...]) -> int:
     load_core(path)
     explore = import_module("affs_tools.crashsim.mutants").explore_until_caught
-    print(explore(hunts, lambda: faulthandler.dump_traceback_later(STEP_SECONDS_MAX, exit=True)))
-    faulthandler.cancel_dump_traceback_later()
+    print(explore(hunts, _begin_step))
     return 0
+
+
+def _begin_step() -> None:
+    _, hard = resource.getrlimit(resource.RLIMIT_CPU)
+    resource.setrlimit(
+        resource.RLIMIT_CPU, (int(time.process_time()) + STEP_SECONDS_MAX, hard)
+    )
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ says so. The module is built without optimisation, one file anew for each mutant
 dies has caught its mutant too: that is what a memory error looks like from outside.
 """
 
+import signal
 import subprocess
 import sys
 import tempfile
@@ -15,7 +16,7 @@ from pathlib import Path
 from sysconfig import get_paths
 
 from affs_tools.crashsim.mutants import NoFit
-from affs_tools.crashsim.native_hunt import HANGS
+from affs_tools.crashsim.native_hunt import STEP_SECONDS_MAX
 
 __all__ = ["NATIVE_MUTANTS", "NativeMutant", "changed_native", "hunt_native"]
 
@@ -166,8 +167,8 @@ def hunt_native(mutant: NativeMutant) -> str:
             )  # fmt: skip
         except subprocess.TimeoutExpired:
             return ""  # not judged in time is not caught
-    if done.returncode and done.stderr.startswith(HANGS):
-        return f"a step that hangs: {done.stderr.splitlines()[0]}"
+    if done.returncode == -signal.SIGXCPU:
+        return f"a step that hangs: it took {STEP_SECONDS_MAX} s of the processor"
     if done.returncode:
         last = done.stderr.strip().splitlines()[-1:] or ["no words"]
         return f"a process that ended with {done.returncode}: {last[0]}"

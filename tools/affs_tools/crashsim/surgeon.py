@@ -77,11 +77,12 @@ class Surgeon:
         self._under_the_knife.discard(index)
 
     def items(self, index: int) -> list[Item]:
-        """Of a leaf."""
+        """Of a leaf; where an earlier lie counts more than there is room for, those that fit."""
         image = self.node(index)
         header = NodeHeader.unpack(image)
         found = []
-        for number in range(header.item_count):
+        room = (NODE_SIZE - NODE_HEADER_SIZE) // SLOT_SIZE
+        for number in range(min(header.item_count, room)):
             slot = Slot.unpack(image, NODE_HEADER_SIZE + number * SLOT_SIZE)
             payload = bytes(image[slot.data_offset : slot.data_offset + slot.data_length])
             found.append((slot.object, slot.type, slot.offset, payload))
