@@ -275,6 +275,7 @@ class Connection:
 
     async def _serve(self, running: Running, reply: _RequestReply) -> None:
         try:
+            await self._turns.begin(self._identity.uid)
             answer = await self._dispatcher.serve(running, reply)
         finally:
             del self._replies[running.request.id]

@@ -1,15 +1,17 @@
-"""Reading what clients send, without holding the mount up.
+"""Reading what clients send, and beginning what they ask for, without holding the mount up.
 
-The loop that answers the kernel also parses messages, and a hostile client can send a lot that is
-expensive to refuse. Invariants:
+The loop that answers the kernel also parses messages and carries requests out, and a hostile client
+can send a lot that is expensive to refuse, or many requests in one piece. Invariants:
 - One piece of input is parsed in a turn of the loop, whoever and however many send, and a piece is
   small unless it belongs to one large frame.
 - Over a while parsing takes at most SHARE of the loop's time; when it took more, it rests.
+- One request begins in a turn of the loop. What it does later is its own affair (slices, waiting).
 - Users take turns: one of them with many connections does not keep another one waiting.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
 from typing import TypeVar
 
 import trio
@@ -36,32 +38,50 @@ def pieces(data: bytes, pending_bytes: int) -> Iterator[bytes]:
         yield data[at : at + PIECE_BYTES]
 
 
-class Turns:
-    """Of one server. Loop thread only."""
+class _Line:
+    """Who stands in it is served one by one, users in turns."""
 
     def __init__(self) -> None:
         self._turn = trio.Lock()
         self._users: dict[int, trio.Lock] = {}
         self._waiting: Counter[int] = Counter()
+
+    @asynccontextmanager
+    async def turn_of(self, uid: int) -> AsyncIterator[None]:
+        lock = self._users.setdefault(uid, trio.Lock())
+        self._waiting[uid] += 1
+        try:
+            async with lock, self._turn:
+                yield
+        finally:
+            self._waiting[uid] -= 1
+            if not self._waiting[uid]:
+                del self._waiting[uid], self._users[uid]
+
+
+class Turns:
+    """Of one server. Loop thread only."""
+
+    def __init__(self) -> None:
+        self._parsing = _Line()
+        self._beginning = _Line()
         self._debt_s = 0.0
         self.rested_s = 0.0
 
     async def take(self, uid: int, function: Callable[[], R]) -> R:
         """What the function gives, in a turn of its own."""
-        lock = self._users.setdefault(uid, trio.Lock())
-        self._waiting[uid] += 1
-        try:
-            async with lock, self._turn:
-                begun = trio.current_time()
-                try:
-                    return function()
-                finally:
-                    self._debt_s += trio.current_time() - begun
-                    await self._rest()
-        finally:
-            self._waiting[uid] -= 1
-            if not self._waiting[uid]:
-                del self._waiting[uid], self._users[uid]
+        async with self._parsing.turn_of(uid):
+            begun = trio.current_time()
+            try:
+                return function()
+            finally:
+                self._debt_s += trio.current_time() - begun
+                await self._rest()
+
+    async def begin(self, uid: int) -> None:
+        """Returns in a turn of the loop in which no other request of anybody begins."""
+        async with self._beginning.turn_of(uid):
+            pass
 
     async def _rest(self) -> None:
         if self._debt_s < DEBT_S:

@@ -165,6 +165,7 @@ class Attacker:
 
 def main(path: str, seed: int, messages: int, uid: int) -> None:
     end_with_parent()
+    os.nice(19)  # what they take of the processors is not the daemon's doing
     if uid != os.geteuid():
         os.setgroups([])
         os.setgid(uid)
