@@ -18,6 +18,9 @@
 #define _GNU_SOURCE
 #endif
 #include <dlfcn.h>
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
 #include <pthread.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -155,10 +158,16 @@ void affs_requests_give_back(void *memory)
 
 void affs_requests_trim(void)
 {
-    void *memory;
+    void *memory = take_spare();
 
-    while ((memory = take_spare()))
+    if (!memory)
+        return;
+    do {
         free(memory);
+    } while ((memory = take_spare()));
+#ifdef __GLIBC__
+    malloc_trim(0); /* it keeps what lies below anything else */
+#endif
 }
 
 int affs_requests_claim(void)
