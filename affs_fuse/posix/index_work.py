@@ -53,29 +53,32 @@ class IndexWork:
         """Whether there may be something to do."""
         return self._context().marks.any
 
-    def step(self, more: More) -> int | None:
-        """One turn; how many files were taken in, or None if there was nothing to do. Errors:
-        NodeMissing, DataMissing (call again); volume.no_space, volume.read_only."""
+    def step(self, more: More, *, pending_only: bool = False) -> int | None:
+        """One turn; how many files were taken in, or None if there was nothing to do. pending_only:
+        nothing is built, and of what goes only what must be done first. Errors: NodeMissing,
+        DataMissing (call again); volume.no_space, volume.read_only."""
         context = self._context()
         for number in context.marks.waiting():
             declared = context.marks.declared(number)
             try:
-                done = self._directory(context, number, declared, more)
+                done = self._directory(context, number, declared, more, pending_only)
             except IndexDamage as damage:
                 self.damaged[number] = damage
                 done = None
             if done is not None:
                 return done
-            context.marks.settled(number)
+            if not pending_only:
+                context.marks.settled(number)
         return None
 
     def _directory(
-        self, context: Context, number: int, declared: tuple[DeclaredIndex, ...], more: More
-    ) -> int | None:
+        self, context: Context, number: int, declared: tuple[DeclaredIndex, ...], more: More,
+        pending_only: bool,
+    ) -> int | None:  # fmt: skip
         there = heads(context.tree, number)
         known = {one.id for one in declared}
         for index in there:
-            if index not in known:
+            if index not in known and not (pending_only and _is_going(there[index])):
                 self._drop(context, number, index, there[index])
                 return 0
         waiting = pending_files(context.tree, number, 0, SLICE_BYTES)
@@ -87,7 +90,7 @@ class IndexWork:
         if waiting:
             _refresh(turn, waiting, more)
             return turn.apply()
-        for one in declared:
+        for one in declared if not pending_only else ():
             if turn.built(one.id) is not None:
                 self._build(context, number, one.id, turn, more)
                 return turn.apply()
@@ -133,6 +136,14 @@ class IndexWork:
             mark = replace(head, dropped=after).pack() if pages else None
             changes.append((ITEM_INDEX, page_of(index, 0), mark))
         _change(context, number, changes)
+
+
+def _is_going(payload: bytes) -> bool:
+    """Whether the head says already that its index is dropped: then files can be taken in."""
+    try:
+        return IndexHead.unpack(payload).dropped is not None
+    except IndexDamage:
+        return False
 
 
 def _refresh(turn: IndexTurn, files: list[int], more: More) -> int:

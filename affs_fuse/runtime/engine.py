@@ -32,6 +32,7 @@ from affs_fuse.runtime.holds import Hold, Holds
 from affs_fuse.runtime.import_order import ImportOrder
 from affs_fuse.runtime.imports import Imports
 from affs_fuse.runtime.index_upkeep import IndexUpkeep
+from affs_fuse.runtime.indexes import Indexes
 from affs_fuse.runtime.inputs import Input
 from affs_fuse.runtime.jobs import Jobs
 from affs_fuse.runtime.kernel import KernelPort
@@ -153,9 +154,14 @@ class Engine:
         self._holds = Holds(volume, self._jobs.wake_reclaim)
         self._states = OpenedStates(volume, self._committer, self._jobs.wake_reclaim)
         self._index_upkeep = IndexUpkeep(volume, namespace, self._loader)
+        self.indexes = Indexes(
+            volume, namespace.files, self._loader, self._states, self._index_upkeep, kernel,
+            self._committer.commit, self._writeback.release,
+        )
         self._queries = Queries(volume, self._loader, self._states, self._index_upkeep)
         self._records = Records(
-            namespace, kernel, self.run_and_clean, self._committer.commit,
+            namespace, kernel, self.run_and_clean,
+            self._index_upkeep.before(self._committer.commit),
             self._writeback.release, self._writeback.throttle,
         )
         self._imports = Imports(

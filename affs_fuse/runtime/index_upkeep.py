@@ -7,6 +7,8 @@ Invariants:
 """
 
 import logging
+from collections.abc import Awaitable, Callable
+from typing import Any
 
 import trio
 
@@ -70,18 +72,28 @@ class IndexUpkeep:
         monotonic = self._volume.clock.monotonic
         end = monotonic() + CATCH_UP_S
         try:
-            while self.waiting and monotonic() < end and await self.turn():
+            while self.waiting and monotonic() < end and await self.turn(pending_only=True):
                 await trio.lowlevel.checkpoint()
         except AffsError as error:
             self._tell(error)
 
-    async def turn(self) -> bool:
+    def before(self, commit: Callable[[], Awaitable[Any]]) -> Callable[[], Awaitable[None]]:
+        """A commit after records were changed, with what indexes say of them."""
+
+        async def caught_up() -> None:
+            await self.catch_up()
+            await commit()
+
+        return caught_up
+
+    async def turn(self, *, pending_only: bool = False) -> bool:
         """One turn; whether there was something to do. Errors: volume.*, device.*"""
         async with self._turn:
             end = self._volume.clock.monotonic() + SLICE_S
             done = await self._loader.run(
-                self._work.step, lambda: self._volume.clock.monotonic() < end
-            )
+                self._work.step, lambda: self._volume.clock.monotonic() < end,
+                pending_only=pending_only,
+            )  # fmt: skip
         for number, damage in self._work.damaged.items():
             self._tell(damage, f"directory {number}: ")
         self.taken += done or 0

@@ -56,8 +56,8 @@ class Loader:
         raise AssertionError("an operation that never finds what it loads")
 
     async def each(self, items: Iterator[Item], consume: Callable[[Item], object]) -> None:
-        """Consume an iterator whose __next__ may raise NodeMissing and then be called again, in
-        slices that leave the loop to others. consume must not raise."""
+        """Consume an iterator whose __next__ may raise NodeMissing or DataMissing and be called
+        again then, in slices that leave the loop to others. consume must not raise."""
         monotonic = self._volume.clock.monotonic
         while True:
             slice_end = monotonic() + SLICE_S
@@ -68,8 +68,8 @@ class Loader:
                         break
                 else:
                     return
-            except NodeMissing as error:
-                missing = error
+            except (NodeMissing, DataMissing) as error:
+                missing: NodeMissing | DataMissing = error
             else:
                 await trio.lowlevel.checkpoint()
                 continue

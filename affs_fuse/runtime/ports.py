@@ -27,6 +27,7 @@ from affs_fuse.auv import Value
 from affs_fuse.runtime.asker import Asker
 from affs_fuse.runtime.expectation import Basis
 from affs_fuse.runtime.import_order import ImportOrder
+from affs_fuse.runtime.indexes_port import IndexesPort
 from affs_fuse.runtime.inputs import Input
 from affs_fuse.runtime.record_operations import Operation
 from affs_fuse.runtime.session import Session
@@ -55,6 +56,9 @@ class EnginePort(Protocol):
 
     @property
     def settings(self) -> SettingsPort: ...
+
+    @property
+    def indexes(self) -> IndexesPort: ...
 
     async def status(self) -> Plain:
         """uuid, label, backends (list of paths), mount (path or ""; these two as

@@ -45,7 +45,7 @@ class IndexDamage(AffsError):
     def __init__(self, what: str) -> None:
         super().__init__(
             "index.damaged", Category.CORRUPT, f"an index cannot be used: {what}",
-            hint="`index rebuild` makes it anew from the records",
+            hint="`reindex` makes it anew from the records",
         )  # fmt: skip
 
 

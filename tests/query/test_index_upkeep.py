@@ -14,6 +14,7 @@ from query_harness import QueryBench
 from affs_fuse.core.constants import ITEM_INDEX, ITEM_INDEX_KEYS, ITEM_INDEX_PENDING
 from affs_fuse.posix.batches import Create, Move, Remove, Replace
 from affs_fuse.posix.renaming import RENAME_EXCHANGE
+from affs_tools import fsck
 from affs_tools.reader.image import Image
 from affs_tools.reader.namespace import Namespace
 
@@ -331,3 +332,20 @@ def test_what_changes_is_pending(bench: QueryBench, what: str) -> None:
     assert bench.audit("/d") == []
     assert bench.audit("/e") == []
     bench.check()
+
+
+def test_fsck_with_data_holds_indexes_against_records(bench: QueryBench, tmp_path: Path) -> None:
+    numbers = [bench.put(f"/d/{number}", {"age": number}) for number in range(30)]
+    bench.add_index("/d", "age", "age")
+    bench.settle_indexes()
+    bench.commit()
+    path = tmp_path / "volume"
+    path.write_bytes(bench.device.content)
+    assert fsck.main([str(path), "--data", "-q"]) == 0
+    pending = bench.find("/d").number, ITEM_INDEX_PENDING, numbers[7]
+    bench.put("/d/7", {"age": 99})
+    assert bench.run(bench.volume.working.tree.delete, *pending)
+    bench.commit()
+    path.write_bytes(bench.device.content)
+    assert fsck.main([str(path), "-q"]) == 0
+    assert fsck.main([str(path), "--data", "-q"]) == 4

@@ -17,6 +17,7 @@ from affs_fuse.device.file import open_device
 from affs_fuse.errors import AffsError, Category
 from affs_fuse.volume.verify import verify_volume
 from affs_tools import holder
+from affs_tools.fsck_indexes import check_indexes
 from affs_tools.fsck_rebuild import rebuild_volume
 from affs_tools.fsck_repair import repair_volume
 from affs_tools.fsck_words import end_progress, print_report, show_progress
@@ -50,7 +51,10 @@ class Parser(argparse.ArgumentParser):
 def make_parser() -> Parser:
     parser = Parser(prog="fsck.affs", description=DESCRIPTION, epilog=EPILOG)
     parser.add_argument("volume", metavar="FILE|DEVICE")
-    parser.add_argument("--data", action="store_true", help="also every checksum of file data")
+    parser.add_argument(
+        "--data", action="store_true",
+        help="also every checksum of file data, and indexes against records",
+    )
     parser.add_argument(
         "--repair", action="store_true", help="put right what is provable; with -n print the plan"
     )
@@ -126,6 +130,8 @@ def check(options: argparse.Namespace) -> int:
         report = verify_volume(
             device, data=options.data, progress=show_progress(options.progress_fd)
         )
+    if options.data and report.clean:
+        check_indexes(path, report)
     end_progress(options.progress_fd)
     print_report(path, report, options)
     return OK if report.clean else UNCORRECTED

@@ -16,6 +16,7 @@ from affs_fuse.runtime.commands.find import FIND, GET, LIST
 from affs_fuse.runtime.commands.help import HELP
 from affs_fuse.runtime.commands.hold import HOLD
 from affs_fuse.runtime.commands.hooks import HOOK, HOOKS, UNHOOK
+from affs_fuse.runtime.commands.indexes import INDEX, INDEXES, REINDEX, UNINDEX
 from affs_fuse.runtime.commands.log import LOG
 from affs_fuse.runtime.commands.metrics import METRICS, PROMETHEUS
 from affs_fuse.runtime.commands.personality import (
@@ -81,6 +82,10 @@ COMMANDS: tuple[Command[Any], ...] = (
     MOVE,
     ERASE,
     BATCH,
+    INDEXES,
+    INDEX,
+    UNINDEX,
+    REINDEX,
     IMPORT,
     IMPORTS,
     DROP_IMPORT,

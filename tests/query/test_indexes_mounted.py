@@ -1,0 +1,130 @@
+"""Indexes by command on a mounted volume, while files change through the mount."""
+
+import json
+import os
+from collections.abc import Iterator
+
+import pytest
+from mounted import Mounted
+from test_query_mounted import ask
+
+from affs_ctl.client import Client
+from affs_fuse.errors import AffsError
+
+pytestmark = pytest.mark.mount
+
+COUNT = 300
+
+
+@pytest.fixture
+def client(mounted: Mounted) -> Iterator[Client]:
+    with mounted.client() as made:
+        yield made
+
+
+@pytest.fixture
+def people(mounted: Mounted, client: Client) -> None:
+    operations = [
+        {"create": f"/p/{number:04}", "value": {"n": number, "name": f"N{number % 50}"}}
+        for number in range(COUNT)
+    ]
+    client.command("batch", {"operations": operations})
+
+
+def refused(client: Client, line: str) -> AffsError:
+    with pytest.raises(AffsError) as caught:
+        client.run(line)
+    return caught.value
+
+
+def numbers(client: Client, condition: str) -> list[int]:
+    return [row["n"] for row in ask(client, f"find /p where {condition} | select n")[0]]
+
+
+@pytest.mark.usefixtures("people")
+def test_an_index_through_its_life(client: Client) -> None:
+    row = client.run("index /p n")
+    wanted = {"path": "/p", "name": "n", "expression": "n", "state": "ready", "entries": COUNT}
+    assert {key: row[key] for key in wanted} == wanted
+    client.run("index /p lower(name) --name low")
+    rows, _ = ask(client, "indexes /p")
+    assert [(one["name"], one["state"]) for one in rows] == [("n", "ready"), ("low", "ready")]
+    rows, summary = ask(client, "find /p where n between 7 and 9 | select n")
+    assert [one["n"] for one in rows] == [7, 8, 9]
+    assert (summary["index"], summary["files"], summary["note"]) == ("n", 3, "")
+    rows, summary = ask(client, 'find /p where lower(name) = "n7" | count')
+    assert (rows, summary["index"]) == ([{"count": 6}], "low")
+    rows, summary = ask(client, "find /p | sort n desc | limit 2 | select n")
+    assert ([one["n"] for one in rows], summary["index"]) == ([299, 298], "n")
+    steps, _ = ask(client, "explain find /p where n < 3")
+    assert "looked up in index n (n)" in steps[0]["text"]
+    assert steps[0]["rows"] < 20
+    steps, summary = ask(client, "explain analyze find /p | sort n | limit 3")
+    assert "first by index n (n)" in steps[0]["text"]
+    assert (summary["index"], steps[0]["out"]) == ("n", 3)
+    assert ask(client, "indexes /p --check")[1] == {"indexes": 2, "files": COUNT, "problems": 0}
+    assert client.run("unindex /p n --yes")["entries"] == COUNT
+    assert [one["name"] for one in ask(client, "indexes")[0]] == ["low"]
+    assert ask(client, "find /p where n < 3 | count")[1]["index"] == ""
+    assert client.run("reindex /p")[0]["state"] == "ready"
+    assert ask(client, "indexes /p --check")[1]["problems"] == 0
+
+
+@pytest.mark.usefixtures("people")
+def test_changes_through_the_mount_are_seen_at_once(mounted: Mounted, client: Client) -> None:
+    client.run("index /p n")
+    directory = mounted.directory / "p"
+    (directory / "0005").write_text('{"n": 1000}')
+    (directory / "new").write_text('{"n": 1001}')
+    (directory / "0006").unlink()
+    (directory / "0007").rename(mounted.directory / "away")
+    os.truncate(directory / "0008", 3)
+    (directory / "0009").write_text("no record")
+    with open(directory / "0010", "r+") as file:
+        file.write(json.dumps({"n": 1002}).ljust(os.fstat(file.fileno()).st_size))
+    assert numbers(client, "n > 900") == [1000, 1002, 1001]
+    rows, summary = ask(client, "find /p where n between 4 and 11 | select n")
+    assert [one["n"] for one in rows] == [4, 11]
+    assert summary["index"] == "n"
+    assert [problem["path"] for problem in summary["problems"]] == ["/p/0008", "/p/0009"]
+    assert ask(client, "indexes /p --check")[1]["problems"] == 0
+    (mounted.directory / "away").rename(directory / "0007")
+    assert numbers(client, "n = 7") == [7]
+
+
+@pytest.mark.usefixtures("people")
+def test_kept_states_and_rollbacks_have_their_own(mounted: Mounted, client: Client) -> None:
+    client.run("index /p n")
+    label = client.run("checkpoint --label index-test")["id"]
+    (mounted.directory / "p/0005").write_text('{"n": 1000}')
+    assert numbers(client, "n = 1000") == [1000]
+    rows, summary = ask(client, f"find /p as of {label} where n between 4 and 6 | select n")
+    assert ([row["n"] for row in rows], summary["index"]) == ([4, 5, 6], "n")
+    rows, summary = ask(client, f"find /p as of {label} where n = 1000 | select n")
+    assert (rows, summary["index"]) == ([], "n")
+    rows, _ = ask(client, f"find /p changed since {label} | select @name")
+    assert rows == [{"name": "0005"}]
+    client.run(f"rollback {label} --yes")
+    assert numbers(client, "n = 1000") == []
+    rows, summary = ask(client, "find /p where n = 5 | select n")
+    assert (rows, summary["index"]) == ([{"n": 5}], "n")
+    (mounted.directory / "p/0005").write_text('{"n": 2000}')
+    assert numbers(client, "n = 2000") == [2000]
+    assert ask(client, "indexes --check")[1]["problems"] == 0
+    client.run("unindex /p n --yes")
+
+
+@pytest.mark.usefixtures("people")
+def test_what_cannot_be(client: Client) -> None:
+    client.run("index /p n")
+    assert refused(client, "index /p n").code == "index.exists"
+    assert refused(client, 'index /p \'$["n"]\' --name other').code == "index.exists"
+    assert refused(client, "index /nowhere n").code == "record.not_found"
+    assert refused(client, "index /p/0001 n").code == "record.path"
+    error = refused(client, "index /p @size")
+    assert (error.code, error.details["column"]) == ("index.expression", 1)
+    assert refused(client, "index /p now()").code == "index.expression"
+    assert refused(client, "index /p 1+").code == "query.syntax"
+    assert refused(client, "unindex /p other --yes").code == "index.not_found"
+    assert refused(client, "reindex /p other").code == "index.not_found"
+    client.run("unindex /p n --yes")

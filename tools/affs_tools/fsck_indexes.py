@@ -1,0 +1,34 @@
+"""fsck.affs --data: the indexes of the working state held against the records that they are of.
+
+The check of volume/ knows items; what a record's value is, the query room knows. So the volume is
+opened for reading, as a mount would, once everything else was found to be in order.
+"""
+
+from affs_fuse.core.constants import TREE_NAMESPACE
+from affs_fuse.core.tree import Tree
+from affs_fuse.posix.permissions import Credentials
+from affs_fuse.posix.state_reader import StateReader
+from affs_fuse.query.index_audit import IndexAudit
+from affs_fuse.volume.opening import OpenOptions
+from affs_fuse.volume.verify import Report
+from affs_fuse.volume.volume import Volume
+from affs_tools.text import escape_name
+
+__all__ = ["check_indexes"]
+
+_END = object()
+
+
+def check_indexes(path: str, report: Report) -> None:
+    """What is wrong goes to the report. Errors: AffsError."""
+    with Volume.open(path, OpenOptions(read_only=True)) as volume:
+        tree = Tree(volume.cache, TREE_NAMESPACE, volume.last.root, writable=False)
+        reader = StateReader(volume, tree, Credentials(0, 0))
+        for number in volume.run(reader.collections):
+            where, _ = volume.run(reader.directory_path, number)
+            audit = IndexAudit(reader, number)
+            while (found := volume.run(next, audit, _END)) is not _END:
+                if isinstance(found, str):
+                    shown = "/" + escape_name(where)
+                    report.error("verify.index", found, path=shown, state="working")
+        tree.close()
