@@ -41,7 +41,7 @@ class NoFit(Exception):
 @dataclass(frozen=True, slots=True)
 class Mutant:
     """In `where` (module:qualified name, below affs_fuse) `old`, found once, becomes `new`.
-    hunts: what to explore, by the beginnings of workload names."""
+    hunts: what to explore, by the beginnings of workload names, the most likely first."""
 
     name: str
     where: str
@@ -52,6 +52,7 @@ class Mutant:
 
 _ONES = ("one/create", "one/overwrite", "one/unlink", "verb/undo")
 _VERBS = ("verb/rollback", "verb/undo", "verb/publish", "reclaim/between", "reclaim/while-writing")
+_LATE = ("reclaim/while-writing", "reclaim/")
 _FAULTS = ("fault/write", "fault/large", "fault/reopen")
 
 MUTANTS = (
@@ -101,7 +102,8 @@ MUTANTS = (
     Mutant("kept-blocks-freed", "volume.volume:Volume.drop_blocks",
            "if birth > (state or self.working).ancestor_seq:", "if True:", ("verb/", "reclaim/")),
     Mutant("birth-rule-off-by-one", "volume.volume:Volume.drop_blocks",
-           "birth > (state", "birth >= (state", ("keep/", "verb/", "reclaim/")),
+           "birth > (state", "birth >= (state",
+           ("verb/publish-kept", "keep/", "verb/", "reclaim/")),
     Mutant("kept-nodes-freed", "volume.commit:free_dropped",
            "birth > state.ancestor_seq", "birth >= state.ancestor_seq",
            ("verb/", "reclaim/", "keep/")),
@@ -113,12 +115,13 @@ MUTANTS = (
            "birth > born_after and address not in self.b_nodes", "address not in self.b_nodes",
            ("wide/newest", "wide/between")),
     Mutant("reclaim-frees-the-parents-data", "volume.reclaim:Frees.result",
-           "if run[2] > born_after", "if True", ("reclaim/",)),
+           "if run[2] > born_after", "if True", _LATE),
     Mutant("reclaim-forgets-late-changes", "volume.reclaim:ReclaimJob.forget",
-           "self._late_frees() if self._hidden is not None else []", "[]", ("reclaim/",)),
+           "self._late_frees() if self._hidden is not None else []", "[]", _LATE),
     Mutant("interrupted-reclaim-forgotten", "volume.reclaim:next_job",
            "if not state.flags & STATE_DOOMED or state.reclaim_ns > now_ns:",
-           "if not state.flags & STATE_DOOMED or state.flags & STATE_HIDDEN:", ("reclaim/",)),
+           "if not state.flags & STATE_DOOMED or state.flags & STATE_HIDDEN:",
+           ("reclaim/newest", "reclaim/")),
     Mutant("grace-ends-at-once", "volume.reclaim:next_job",
            "or state.reclaim_ns > now_ns:", ":", ("reclaim/restored",)),
     Mutant("restored-state-still-doomed", "volume.verbs:restore",
@@ -133,7 +136,7 @@ MUTANTS = (
            _VERBS),
     Mutant("wrong-ancestor-after-rollback", "volume.volume:Volume.begin_rollback",
            "target.number, target.seq,", "self.working.ancestor, self.working.ancestor_seq,",
-           _VERBS),
+           ("verb/undo", *_VERBS)),
     Mutant("states-in-memory-only", "volume.states:StateTable.put",
            "self._tree.put(state.number, ITEM_STATE, 0, state.pack())", "pass", _VERBS),
     Mutant("buffers-left-out-of-the-cut", "volume.volume:Volume.cut",
@@ -147,6 +150,10 @@ MUTANTS = (
            "dropped = self._apply(number, plan.edits)", "dropped = 0", ("one/truncate",)),
     Mutant("checkpoint-is-no-ancestor", "volume.commit:_finish_states",
            "context.working.ancestor_seq = kept.seq", "pass", ("verb/", "keep/", "reclaim/")),
+    Mutant("places-taken-in-part", "posix.placing:Placing.take_off",
+           "self._volume.begin_change()  # places", "# places", ("memory@fault/large",)),
+    Mutant("lost-difference-gone-on-with", "volume.reclaim:ReclaimJob.step",
+           "diff, self._diff = self._diff, None", "diff = self._diff", ("memory@fault/reclaim",)),
 )  # fmt: skip
 
 
@@ -218,14 +225,14 @@ def _hunted(hunts: tuple[str, ...], tally: Tally) -> Iterator[Callable[[], None]
     for name in NAMES:
         if name.startswith(hunts):
             yield partial(explore_mkfs, name, tally, Depth(None, 40))
-    for workload in [*stories(), *singles()]:
-        if workload.name.startswith(hunts):
-            yield partial(Explorer(tally, first_only=True).explore, _shallow(workload))
+    for workload in _hunted_workloads(hunts):
+        yield partial(Explorer(tally, first_only=True).explore, _shallow(workload))
     for workload in fault_workloads():
         if workload.name.startswith(hunts):
             yield partial(explore_points, workload, tally, faults_of(workload)[::3], judge_fault)
-        if "memory" in hunts:
-            chosen = shortages_of(workload)[::23]
+        every = 23 if "memory" in hunts else 3 if f"memory@{workload.name}" in hunts else 0
+        if every:
+            chosen = shortages_of(workload)[::every]
             yield partial(explore_points, workload, tally, chosen, judge_shortage)
     if "bits" in hunts:
         for piece in metadata()[::5]:
@@ -236,6 +243,13 @@ def _hunted(hunts: tuple[str, ...], tally: Tally) -> Iterator[Callable[[], None]
     names = named + (all_names(short=True) if "crafted" in hunts else [])
     for name in names:
         yield partial(explore_crafted, [name], tally)
+
+
+def _hunted_workloads(hunts: tuple[str, ...]) -> list[Workload]:
+    """In the order of the hunts."""
+    every = [*stories(), *singles()]
+    found = {one.name: one for hunt in hunts for one in every if one.name.startswith(hunt)}
+    return list(found.values())
 
 
 def _hunted_damages(hunts: tuple[str, ...]) -> list[Damage]:

@@ -52,7 +52,7 @@ NATIVE_MUTANTS = (
                  "if (~function(0xFFFFFFFFU, bytes, part) != expected)", "if (0)", ("damage",)),
     NativeMutant("c-only-first-block-checked", "crc32c.c",
                  "            return index;\n        sums", "            return index;\n        "
-                 "return -1;\n        sums", ("damage",)),
+                 "return -1;\n        sums", ("damage@zero/data",)),
     NativeMutant("c-held-blocks-ignored", "bitmap.c",
                  "return held == NULL ? word : word | extract(held, first, count);",
                  "return word;", ("one/", "large-writes", "ring-edge")),
