@@ -8,6 +8,7 @@ import pytest
 from affs_fuse.device.device import Outcome
 from affs_fuse.volume.barrier import Barrier
 from affs_fuse.volume.commit import Cut
+from affs_fuse.volume.volume import Volume
 from affs_tools.crashsim.campaign import replayed, run_mutants
 from affs_tools.crashsim.device import Flush, Image, Mark, Recorder, Write
 from affs_tools.crashsim.explore import Explorer, Failure, Tally, base_of, record
@@ -163,6 +164,15 @@ def test_a_violation_replays_and_shrinks(monkeypatch: pytest.MonkeyPatch) -> Non
     assert isinstance(again, Failure)
     shorter = shrink(again)
     assert len(shorter.steps) < len(workload.steps)
+
+
+def test_a_fault_that_is_not_handled_shrinks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Volume, "fail", lambda *_: None)
+    failure = replayed("fault/write@flush2.EIO.once")
+    assert failure is not None
+    shorter = shrink(failure)
+    assert 0 < len(shorter.steps) < len(failure.steps)
+    assert "flush" in shorter.replay
 
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
