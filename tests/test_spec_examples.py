@@ -14,9 +14,12 @@ import pytest
 
 from affs_fuse import auv
 from affs_fuse.errors import AffsError
+from affs_fuse.query.conversion import converted
 from affs_fuse.query.functions import FUNCTIONS
 from affs_fuse.query.lexer import KEYWORDS
 from affs_fuse.query.rows import ATTRIBUTES
+from affs_fuse.query.schema_check import Violation, violations
+from affs_fuse.query.schema_reading import parse_schema
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT / "tests/posix"), str(ROOT / "tests/query")]
@@ -130,6 +133,44 @@ def test_refusals_of_the_guide(guide_bench: QueryBench, query: str, refusal: str
     with pytest.raises(AffsError) as caught:
         guide_bench.rows(query)
     assert f"{caught.value.code} {caught.value.details['column']}" == refusal
+
+
+def _sides(line: str) -> tuple[auv.Value, auv.Value]:
+    """`RULES <- VALUE`."""
+    rules, _, value = line.partition(" <- ")
+    return auv.parse(rules), auv.parse(value)
+
+
+@pytest.mark.parametrize(("line", "wrong"), examples("Collections.md", "schema check"))
+def test_schemas(line: str, wrong: str) -> None:
+    given, record = _sides(line)
+    schema = parse_schema(given)
+    found = [f"{one.field} {one.rule}" for one in violations(schema.record, record)]
+    assert (", ".join(found) or "valid") == wrong
+    again = parse_schema(schema.value)
+    assert again.value == schema.value
+    assert violations(again.record, record) == violations(schema.record, record)
+
+
+@pytest.mark.parametrize(("given", "place"), examples("Collections.md", "schema refuse"))
+def test_refused_schemas(given: str, place: str) -> None:
+    with pytest.raises(AffsError) as caught:
+        parse_schema(auv.parse(given))
+    assert caught.value.code == "collection.schema"
+    assert caught.value.details["place"] == place
+
+
+@pytest.mark.parametrize(("line", "wanted"), examples("Collections.md", "schema convert"))
+def test_conversions(line: str, wanted: str) -> None:
+    types, value = _sides(line)
+    rule = parse_schema({"fields": {"a": {"type": types}}}).record.fields["a"]
+    problems: list[Violation] = []
+    made = converted(rule, value, (), problems)
+    assert auv.format_canonical(made if not problems else value) == (
+        auv.format_canonical(auv.parse(wanted)) if wanted != "impossible"
+        else auv.format_canonical(value)
+    )  # fmt: skip
+    assert bool(problems) == (wanted == "impossible")
 
 
 def _without_names_of_state(rows: list[auv.Value]) -> list[auv.Value]:

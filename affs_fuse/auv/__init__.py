@@ -5,7 +5,7 @@ text form (`parse`, `format_canonical` and the other writers, docs/specs/AJIS.md
 leaves this room is an `AuvError`.
 """
 
-from affs_fuse.auv.ajis import parse, parse_prefix
+from affs_fuse.auv.ajis import parse, parse_prefix, place_positions
 from affs_fuse.auv.ajis_quick import parse_quick
 from affs_fuse.auv.ajis_writer import (
     format_canonical,
@@ -54,6 +54,7 @@ __all__ = [
     "parse",
     "parse_prefix",
     "parse_quick",
+    "place_positions",
     "printable",
     "sort_key",
     "type_of",

@@ -4,13 +4,18 @@ Not recursive: one small frame per open container, so hostile nesting costs a ty
 stack. Time is linear in the text; nothing but `TextError` is raised for any text.
 """
 
+from collections.abc import Iterable
+
 from affs_fuse.auv.ajis_numbers import read_number
 from affs_fuse.auv.ajis_source import Source, decode_text
 from affs_fuse.auv.ajis_tokens import read_char, read_key, read_string, read_word
 from affs_fuse.auv.limits import DEFAULT_LIMITS, Limits
 from affs_fuse.auv.values import Value
 
-__all__ = ["parse", "parse_prefix"]
+__all__ = ["parse", "parse_prefix", "place_positions"]
+
+Place = tuple[str | int, ...]
+"""Keys and indexes, from the outermost value on."""
 
 _NUMBER_STARTS = frozenset("-0123456789")
 
@@ -35,6 +40,18 @@ def parse_prefix(
     """
     source = Source(text, limits, space_separators)
     return _Parser(source).run(start)
+
+
+def place_positions(text: str | bytes, places: Iterable[Place]) -> list[tuple[int, int]]:
+    """Of each place: line and column, from 1, at which the value under these keys and indexes
+    begins; where there is none, that of the value which should have it. TextError where the text is
+    no value.
+    """
+    places = list(places)
+    source = Source(decode_text(text) if isinstance(text, bytes) else text, DEFAULT_LIMITS, True)
+    parser = _PlaceParser(source, places)
+    parser.run(source.skip(0))
+    return [source.position(parser.nearest(place)) for place in places]
 
 
 class _Frame:
@@ -143,3 +160,28 @@ class _Parser:
         if source.at(end) != ":":
             raise source.fault("structure", end, "':' after the key")
         return source.skip(end + 1)
+
+
+class _PlaceParser(_Parser):
+    """Notes where the values of places begin, and those around them."""
+
+    def __init__(self, source: Source, places: list[Place]) -> None:
+        super().__init__(source)
+        self._found = {place[:count]: -1 for place in places for count in range(len(place) + 1)}
+        self._depth = max(map(len, places), default=0)
+
+    def nearest(self, place: Place) -> int:
+        """The offset of the value of a place, or of the innermost that is there around it."""
+        while self._found[place] < 0:
+            place = place[:-1]
+        return self._found[place]
+
+    def _open(self, offset: int) -> int | None:
+        frames = self._frames
+        if len(frames) <= self._depth:
+            place = tuple(
+                len(frame.array) if frame.entries is None else frame.key for frame in frames
+            )
+            if place in self._found:
+                self._found[place] = offset
+        return super()._open(offset)

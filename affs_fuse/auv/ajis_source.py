@@ -53,6 +53,10 @@ class Source:
             else:
                 return offset
 
+    def position(self, offset: int) -> tuple[int, int]:
+        """Line and column, from 1."""
+        return _position(self.text, offset)
+
     def fault(self, reason: str, offset: int, expected: str) -> TextError:
         line, column = _position(self.text, offset)
         found = _FOUND.match(self.text, offset)

@@ -12,13 +12,15 @@ inside `NodeCache.keeping`: then nothing is missing any more.
 
 import errno
 import stat
+from collections.abc import Iterator
 from typing import NamedTuple
 
-from affs_fuse.core.codec import Inode
+from affs_fuse.core.codec import Inode, Name
 from affs_fuse.core.constants import (
     ITEM_DENTRY,
     ITEM_INODE,
     ITEM_ORPHAN,
+    ITEM_PARENT,
     OBJECT_BITS,
     OBJECT_ORPHANS,
     OBJECT_ROOT,
@@ -44,8 +46,8 @@ from affs_fuse.volume.reserve import RoomKind
 
 __all__ = [
     "Changed", "Create", "Declare", "Move", "Path", "Remove", "Replace", "Seen", "Step",
-    "StepError", "apply", "check", "look", "look_at_directory", "resolve",
-    "writable_directory",
+    "StepError", "apply", "check", "directory_number", "look", "look_at_directory", "look_in",
+    "name_in", "parents_of", "resolve", "writable_directory",
 ]  # fmt: skip
 
 OBJECT_LAST = (1 << OBJECT_BITS) - 1
@@ -157,6 +159,43 @@ def look(context: Context, path: Path, credentials: Credentials) -> tuple[Seen, 
         raise posix_error(errno.EISDIR if stat.S_ISDIR(inode.mode) else errno.ENXIO)
     _demand(context, number, inode, credentials, READ)
     return Seen(number, inode), context.data.read(number, inode, 0, inode.size)
+
+
+def directory_number(context: Context, path: Path, credentials: Credentials) -> int:
+    """The directory that may be searched; path: may be empty. Errors: as `resolve`."""
+    return _directory(context, path, credentials, {})
+
+
+def name_in(context: Context, parent: int, number: int) -> bytes:
+    """A name of the object in this directory, b"" if it has none there. Errors: NodeMissing."""
+    for link in _links(context, number):
+        if Name.unpack(link).object == parent:
+            return link[Name.SIZE :]
+    return b""
+
+
+def parents_of(context: Context, number: int) -> list[int]:
+    """The directories in which an object has a name. Errors: NodeMissing."""
+    return [Name.unpack(link).object for link in _links(context, number)]
+
+
+def _links(context: Context, number: int) -> Iterator[bytes]:
+    links = context.tree.iterate((number, ITEM_PARENT, 0), (number, ITEM_PARENT + 1, 0))
+    return (payload for _, _, _, payload in links)
+
+
+def look_in(
+    context: Context, parent: int, number: int, size_max: int
+) -> tuple[Inode, bytes] | None:
+    """A regular file of at most so many bytes that has a name in this directory, and its content;
+    None if the object is no such file. Errors: NodeMissing, DataMissing."""
+    payload = context.tree.get(number, ITEM_INODE, 0)
+    inode = Inode.unpack(payload) if payload is not None else None
+    if inode is None or not stat.S_ISREG(inode.mode) or inode.size > size_max:
+        return None
+    if not name_in(context, parent, number):
+        return None
+    return inode, context.data.read(number, inode, 0, inode.size)
 
 
 def look_at_directory(context: Context, path: Path, credentials: Credentials) -> Seen:

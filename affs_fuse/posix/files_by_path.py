@@ -3,7 +3,8 @@
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 
-from affs_fuse.posix import batches, directory, imports
+from affs_fuse.core.codec import Inode
+from affs_fuse.posix import batches, directory, imports, inodes
 from affs_fuse.posix.context import Context
 from affs_fuse.posix.declarations import Collections
 from affs_fuse.posix.index_turn import KeysOf
@@ -28,6 +29,27 @@ class FilesByPath:
     def look_at_directory(self, path: batches.Path, credentials: Credentials) -> batches.Seen:
         """A directory; path: () is the root. Errors: as batches.look_at_directory."""
         return batches.look_at_directory(self._context(), path, credentials)
+
+    def directory_number(self, path: batches.Path, credentials: Credentials) -> int:
+        """Errors: as batches.directory_number."""
+        return batches.directory_number(self._context(), path, credentials)
+
+    def look_in(self, parent: int, number: int, size_max: int) -> tuple[Inode, bytes] | None:
+        """Whoever asks. Errors: as batches.look_in."""
+        return batches.look_in(self._context(), parent, number, size_max)
+
+    def parents_of(self, number: int) -> list[int]:
+        """The directories in which the object has a name. Errors: NodeMissing."""
+        return batches.parents_of(self._context(), number)
+
+    def name_in(self, parent: int, number: int) -> bytes:
+        """A name of the object in this directory, b"" without. Errors: NodeMissing."""
+        return batches.name_in(self._context(), parent, number)
+
+    def directory_change(self, number: int) -> int:
+        """What grows with every change of the directory, a name that comes or goes among them.
+        Errors: ESTALE, ENOTDIR; NodeMissing."""
+        return inodes.load_directory(self._context().tree, number).change
 
     @property
     def collections(self) -> Collections:

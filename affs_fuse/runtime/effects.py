@@ -6,6 +6,7 @@ An effect is two Objects with the same keys, `before` and `after`:
 - `pins`: Object of state ids: how often it is pinned
 - `working`: id of the state that the working state was left as, or went to; `before` Null where
   what was left was not kept
+- `collections`: Array of `[id of the directory, declaration]`, the declaration Null for none
 - `settings`: Array of `[kind, number, value]`, the value Null where there is none
 Commands note their effects while they run; each becomes an entry of the operation log.
 """

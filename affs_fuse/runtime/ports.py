@@ -16,8 +16,8 @@ restored: until when; else None).
 
 Change dict: kind ("added" | "removed" | "changed" | "renamed"), path (for people; with path_b64,
 the exact bytes in base64, when the name is not UTF-8), from and from_b64 likewise for what was
-renamed, what (list of "data", "meta", "xattr"), bytes (growth, negative when it shrank), type
-("file" | "directory" | "symlink" | "other").
+renamed, what (list of "data", "meta", "xattr", "collection"), bytes (growth, negative when it
+shrank), type ("file" | "directory" | "symlink" | "other").
 """
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
@@ -25,6 +25,7 @@ from typing import Any, Protocol
 
 from affs_fuse.auv import Value
 from affs_fuse.runtime.asker import Asker
+from affs_fuse.runtime.collections_port import CollectionsPort
 from affs_fuse.runtime.expectation import Basis
 from affs_fuse.runtime.import_order import ImportOrder
 from affs_fuse.runtime.indexes_port import IndexesPort
@@ -59,6 +60,9 @@ class EnginePort(Protocol):
 
     @property
     def indexes(self) -> IndexesPort: ...
+
+    @property
+    def collections(self) -> CollectionsPort: ...
 
     async def status(self) -> Plain:
         """uuid, label, backends (list of paths), mount (path or ""; these two as

@@ -60,7 +60,7 @@ class Queries:
         self._loader = loader
         self._states = states
         self._indexes = indexes
-        self._pool = Pool()
+        self.pool = Pool()
         self._turn = trio.Lock()
 
     def check_directory(self, path: str, identity: Identity) -> None:
@@ -179,7 +179,7 @@ class Queries:
                 for text in (source.state or WORKING, source.since):
                     if text is not None and text not in trees:
                         trees[text] = await stack.enter_async_context(self._states.open(text))
-            memory = Allowance(self._pool, asker.memory_bytes)
+            memory = Allowance(self.pool, asker.memory_bytes)
             stack.callback(memory.close)
             credentials = credentials_of(asker.identity)
 

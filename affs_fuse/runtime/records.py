@@ -1,16 +1,13 @@
-"""Changes of records: by path or id, held to versions, in one turn, and seen by everybody at once.
+"""Changes of records: by path or id, held to versions and to what collections demand, in one turn.
 
-Invariants:
-- All operations of a batch happen in one turn of the loop, or none does; a record is changed only
-  if it is what it was when it was read (posix/batches.py), otherwise it is read again.
-- When a call returns, the change is durable and the kernel knows nothing older.
-- No request is held while the kernel is told (semantics.md, "Rollback on a live mount").
+Invariant: a record is changed only if it is what it was when it was read, and its collection
+demands what it did then (steps.py, admission.py); otherwise it is read again.
 """
 
 import errno
-from collections.abc import Awaitable, Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import trio
@@ -35,14 +32,15 @@ from affs_fuse.query.editing import edited
 from affs_fuse.query.opening import path_error, path_parts
 from affs_fuse.query.rows import content_version
 from affs_fuse.query.sources import RECORD_BYTES_MAX, record_problem, record_too_large
+from affs_fuse.runtime.admission import Admission, Admitted, Member
 from affs_fuse.runtime.expectation import Basis, demand
-from affs_fuse.runtime.kernel import KernelPort
 from affs_fuse.runtime.policy import Identity
 from affs_fuse.runtime.ports import Plain
 from affs_fuse.runtime.queries import credentials_of
 from affs_fuse.runtime.record_operations import Operation
+from affs_fuse.runtime.steps import Steps
 
-__all__ = ["BATCH_MAX", "Records"]
+__all__ = ["ATTEMPTS_MAX", "BATCH_BYTES_MAX", "BATCH_MAX", "Records", "busy"]
 
 BATCH_MAX = 1000
 """Operations in one turn of the loop: about a tenth of a second."""
@@ -67,34 +65,28 @@ class _Prepared:
 
 
 class Records:
-    """run: of the engine. commit: makes durable what was done. release: while the kernel is told.
-    throttle: waits while too much is in memory. Loop thread only."""
+    """Loop thread only."""
 
-    def __init__(
-        self,
-        namespace: Namespace,
-        kernel: KernelPort,
-        run: Callable[..., Awaitable[Any]],
-        commit: Callable[[], Awaitable[Any]],
-        release: Callable[[], AbstractContextManager[None]],
-        throttle: Callable[[], Awaitable[None]],
-    ) -> None:
-        self._namespace = namespace
+    def __init__(self, namespace: Namespace, steps: Steps, admission: Admission) -> None:
         self._files = namespace.files
-        self._kernel = kernel
-        self._run = run
-        self._commit = commit
-        self._release = release
-        self._throttle = throttle
+        self._steps = steps
+        self._run = steps.run
+        self._admission = admission
 
     async def plan(self, operations: Sequence[Operation], identity: Identity) -> Plain:
         """What they would do: changes (one row each), basis. Errors: as `apply`."""
         credentials = _credentials(identity)
-        for _ in range(ATTEMPTS_MAX):
-            prepared = await self._prepare(operations, credentials)
-            if await self._check(prepared, credentials):
-                return {"changes": [_shown(one) for one in prepared], "basis": _basis(prepared)}
-        raise _busy()
+        for attempt in range(ATTEMPTS_MAX):
+            admitted = Admitted(attempt)
+            prepared = await self._prepare(operations, credentials, admitted)
+            try:
+                await self._steps.check([one.step for one in prepared], credentials)
+                await self._run(self._admission.guard, admitted, credentials)
+            except StepError as error:
+                _demand_changed(error, prepared)
+                continue
+            return {"changes": [_shown(one) for one in prepared], "basis": _basis(prepared)}
+        raise busy()
 
     async def apply(
         self,
@@ -110,59 +102,26 @@ class Records:
         Errors: record.*, plan.stale; import.directory; volume.*, device.*; `operation` (from 0)
         among the details."""
         credentials = _credentials(identity)
-        for _ in range(ATTEMPTS_MAX):
-            prepared = await self._prepare(operations, credentials)
+        for attempt in range(ATTEMPTS_MAX):
+            admitted = Admitted(attempt)
+            prepared = await self._prepare(operations, credentials, admitted)
             demand(expect, _basis(prepared), "change")
-            await self._throttle()
-            with self._files.keeping_nodes():
-                if not await self._check(prepared, credentials):
-                    continue
-                changed = await self._change(prepared, credentials, cursor)
-            if changed is not None:
-                with trio.CancelScope(shield=True):  # it is done, whoever still waits
-                    await self._tell(changed)
-                    if durable:
-                        await self._commit()
-                return [_result(one, after) for one, after in zip(prepared, changed, strict=True)]
-        raise _busy()
-
-    async def _check(self, prepared: list[_Prepared], credentials: Credentials) -> bool:
-        """Whether each step can be done, with all that it needs in memory; False if some record has
-        changed since it was read."""
-        for index, one in enumerate(prepared):
             try:
-                await self._run(self._files.check, one.step, credentials)
+                changed = await self._steps.carry_out(
+                    [one.step for one in prepared], credentials,
+                    partial(self._admission.guard, admitted, credentials), cursor=cursor,
+                    durable=durable,
+                )  # fmt: skip
             except StepError as error:
-                if error.changed:
-                    return False
-                raise _step_error(error.error, one.operation, index) from None
-            if index % SLICE_OPERATIONS == SLICE_OPERATIONS - 1:
-                await trio.lowlevel.checkpoint()
-        return True
-
-    async def _change(
-        self, prepared: list[_Prepared], credentials: Credentials, cursor: Cursor | None
-    ) -> list[Changed] | None:
-        """All steps; None, and nothing has happened, if some record has changed since."""
-        steps = [one.step for one in prepared]
-        with trio.CancelScope(shield=True):
-            try:
-                changed: list[Changed] = await self._run(
-                    self._files.apply, steps, credentials, cursor
-                )
-            except StepError as error:
-                if error.changed:
-                    return None
-                if error.index == len(prepared):
-                    raise _no_directory() from None
-                failed = prepared[error.index].operation
-                raise _step_error(error.error, failed, error.index) from None
-        return changed
+                _demand_changed(error, prepared)
+                continue
+            return [_result(one, after) for one, after in zip(prepared, changed, strict=True)]
+        raise busy()
 
     # ---- before ----
 
     async def _prepare(
-        self, operations: Sequence[Operation], credentials: Credentials
+        self, operations: Sequence[Operation], credentials: Credentials, admitted: Admitted
     ) -> list[_Prepared]:
         if len(operations) > BATCH_MAX:
             raise AffsError(
@@ -171,11 +130,12 @@ class Records:
             )  # fmt: skip
         found: list[_Prepared] = []
         size = 0
+        held = await self._run(lambda: self._admission.wanted)
         for index, operation in enumerate(operations):
             if index and not index % SLICE_OPERATIONS:
                 await trio.lowlevel.checkpoint()
             try:
-                one = await self._prepare_one(operation, credentials)
+                one = await self._prepare_one(index, operation, credentials, admitted, held)
             except AffsError as error:
                 error.details = {**error.details, "operation": index}
                 raise
@@ -187,15 +147,24 @@ class Records:
                 f"{size} bytes of records, a batch has at most {BATCH_BYTES_MAX}",
             )  # fmt: skip
         _check_apart(found)
+        await self._admission.prepare(admitted)
         return found
 
-    async def _prepare_one(self, operation: Operation, credentials: Credentials) -> _Prepared:
+    async def _prepare_one(
+        self, index: int, operation: Operation, credentials: Credentials, admitted: Admitted,
+        held: bool,
+    ) -> _Prepared:  # fmt: skip
+        """held: some directory is a collection."""
         path = await self._path(operation.path, credentials)
         if operation.verb == "create":
-            text = _text_of(operation.value, operation.path)
-            step = Create(path, text, NEW_MODE)
-            return _Prepared(operation, step, "", after=operation.value, text=text)
+            value = operation.value
+            if held:
+                member = await self._named(index, operation.path, path, credentials, admitted)
+                value = self._admission.value(member, value, new=True)
+            text = _text_of(value, operation.path)
+            return _Prepared(operation, Create(path, text, NEW_MODE), "", after=value, text=text)
         seen, data = await self._look(path, operation.path, credentials)
+        admitted.touched.add(seen.number)
         version = content_version(data)
         if operation.if_version and operation.if_version != version:
             raise AffsError(
@@ -207,6 +176,13 @@ class Records:
         if operation.verb == "update":
             before = _parsed(data, operation.path)
             after = edited(before, list(operation.changes))
+            if held:
+                members = await self._run(
+                    self._admission.of, index, operation.path, seen.number
+                )
+                admitted.members += members
+                for member in members:
+                    after = self._admission.value(member, after, new=False)
             text = _text_of(after, operation.path)
             return _Prepared(operation, Replace(path, text, seen), version, before, after, text)
         if operation.verb == "erase":
@@ -216,7 +192,19 @@ class Records:
                 before = None
             return _Prepared(operation, Remove(path, seen), version, before, text=data)
         target = _parts(operation.target)
+        if held:
+            member = await self._named(index, operation.target, target, credentials, admitted)
+            self._admission.content(member, data)
         return _Prepared(operation, Move(path, target, seen), version, text=data)
+
+    async def _named(
+        self, index: int, shown: str, path: Path, credentials: Credentials, admitted: Admitted
+    ) -> Member:
+        member: Member = await self._run(
+            self._admission.named, index, shown, path[:-1], credentials
+        )
+        admitted.members.append(member)
+        return member
 
     async def _path(self, text: str, credentials: Credentials) -> Path:
         if text.startswith("/"):
@@ -240,27 +228,13 @@ class Records:
         """The record as it is, with what the kernel holds of it where it is mapped for writing."""
         try:
             seen, data = await self._run(self._files.look_at, path, credentials)
-            if seen.number in self._namespace.inodes_open_for_writing():
-                with self._release():
-                    await self._kernel.invalidate_inodes([seen.number])
+            if await self._steps.fetch([seen.number]):
                 seen, data = await self._run(self._files.look_at, path, credentials)
         except OSError as error:
             raise path_error(error, shown) from None
         if len(data) > RECORD_BYTES_MAX:
             raise record_too_large(b"/" + b"/".join(path), len(data))
         return seen, data
-
-    # ---- after ----
-
-    async def _tell(self, changed: list[Changed]) -> None:
-        """Let the kernel forget what it knew before."""
-        numbers = [one.number for one in changed]
-        self._kernel.distrust(numbers)
-        parents = {parent for one in changed for parent in one.parents}
-        entries = [entry for one in changed for entry in one.entries]
-        with self._release():
-            await self._kernel.invalidate_entries(entries)
-            await self._kernel.invalidate_inodes([*numbers, *sorted(parents)])
 
 
 def _credentials(identity: Identity) -> Credentials:
@@ -318,11 +292,19 @@ def _check_apart(prepared: list[_Prepared]) -> None:
             seen[name] = index
 
 
-def _busy() -> AffsError:
+def busy() -> AffsError:
     return AffsError(
         "record.busy", Category.BUSY, "the records keep changing while they are looked at",
         hint="try again", retryable=True,
     )  # fmt: skip
+
+
+def _demand_changed(error: StepError, prepared: list[_Prepared]) -> None:
+    """Errors: that of the operation, unless something has changed since it was looked at."""
+    if not error.changed:
+        if error.index == len(prepared):
+            raise _no_directory() from None
+        raise _step_error(error.error, prepared[error.index].operation, error.index) from None
 
 
 def _step_error(error: OSError, operation: Operation, index: int) -> AffsError:

@@ -38,7 +38,7 @@ def check_reversible(entry: Plain) -> None:
 async def reverse(context: Context, entry: Plain, expect: Basis = None) -> Plain:
     """Makes it so that the entry's `before` holds again. Its effect is noted. What it did: words,
     and the answer of the engine. expect: of a rollback that it takes. conflict: undo.impossible,
-    state.changed, setting.changed, plan.stale."""
+    state.changed, setting.changed, collection.changed, plan.stale."""
     check_reversible(entry)
     before, after = entry["before"], entry["after"]
     done: Plain = {"operation": entry["number"], "command": entry["command"], "line": entry["line"]}
@@ -49,7 +49,11 @@ async def reverse(context: Context, entry: Plain, expect: Basis = None) -> Plain
             undoes=entry["number"],
         )
         return {**done, "rollback": answer}
-    if "settings" in before:
+    if "collections" in before:
+        await context.engine.collections.put_back(
+            after["collections"], before["collections"], context.session.identity
+        )
+    elif "settings" in before:
         await _change_settings(context, after["settings"], before["settings"])
     else:
         rules = Rules.of(context.engine.settings)

@@ -62,7 +62,7 @@ def test_help_of_one_command_begins_with_examples() -> None:
         ("  ROLL", ["rollback"]),
         ("rollback --d", ["--discard", "--dry-run"]),
         ("rollback --discard --d", ["--dry-run"]),
-        ("help che", ["checkpoint", "checkpoints"]),
+        ("help che", ["checkpoint", "checkpoints", "check"]),
         ("show ab", ["ab" * 16]),
         ("show t", ["two words"]),
         ("watch -c 3 publish ro", ["rollback"]),

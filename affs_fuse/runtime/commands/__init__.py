@@ -5,6 +5,14 @@ from typing import Any
 from affs_fuse.runtime.command import Command
 from affs_fuse.runtime.commands.checkpoint import CHECKPOINT
 from affs_fuse.runtime.commands.checkpoints import CHECKPOINTS
+from affs_fuse.runtime.commands.collections import (
+    CHECK,
+    COLLECTION,
+    COLLECTIONS,
+    DECLARE,
+    EVOLVE,
+    UNDECLARE,
+)
 from affs_fuse.runtime.commands.commit import COMMIT
 from affs_fuse.runtime.commands.complete import COMPLETE
 from affs_fuse.runtime.commands.delete import DELETE
@@ -82,6 +90,12 @@ COMMANDS: tuple[Command[Any], ...] = (
     MOVE,
     ERASE,
     BATCH,
+    COLLECTIONS,
+    COLLECTION,
+    CHECK,
+    DECLARE,
+    EVOLVE,
+    UNDECLARE,
     INDEXES,
     INDEX,
     UNINDEX,

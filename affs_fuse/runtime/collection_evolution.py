@@ -1,0 +1,256 @@
+"""Evolving a collection: another schema, and its records migrated to it.
+
+docs/specs/Collections.md, "Evolution". What fits one batch happens in one step, schema and records
+together. More than that takes several: first the declaration says that the collection evolves, and
+to what; then the records follow, batch by batch; last the new schema alone is declared. Invariants:
+- All records are looked at before the first is changed; what cannot be migrated is said then.
+- A collection that is on the way says so in its declaration. From its beginning, commands write
+  records that are migrated already, so what is left only grows smaller, but for the mount.
+- A migration of what is migrated changes nothing: an interrupted evolution is gone through again.
+"""
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+from affs_fuse.auv import Value, equal, format_compact
+from affs_fuse.errors import AffsError, Category
+from affs_fuse.posix.batches import Changed, Declare, Replace, Seen, Step, StepError
+from affs_fuse.posix.declarations import Declaration, packed
+from affs_fuse.query.opening import path_error
+from affs_fuse.query.rows import path_text
+from affs_fuse.query.schema_changes import Evolution, parse_evolution
+from affs_fuse.query.sources import RECORD_BYTES_MAX, record_too_large
+from affs_fuse.runtime.asker import Asker
+from affs_fuse.runtime.collection_reading import CollectionReading, not_declared
+from affs_fuse.runtime.collection_survey import Counts, Judged
+from affs_fuse.runtime.collection_verbs import (
+    EXAMPLES_MAX,
+    CollectionVerbs,
+    Examples,
+    Standing,
+    basis_of,
+    changed,
+    demand_settled,
+    demand_valid,
+    nothing,
+)
+from affs_fuse.runtime.collections_port import Progress
+from affs_fuse.runtime.expectation import Basis, demand
+from affs_fuse.runtime.ports import Plain
+from affs_fuse.runtime.queries import credentials_of
+from affs_fuse.runtime.records import ATTEMPTS_MAX, BATCH_BYTES_MAX, BATCH_MAX, busy
+from affs_fuse.runtime.steps import Steps
+
+__all__ = ["CollectionEvolution"]
+
+PASSES_MAX = 20
+STRICT_PASSES = 3
+"""After so many, names that come by the mount at the very end are left to `check`."""
+
+
+@dataclass(slots=True)
+class _Batch:
+    """Records to be written anew. count, size: of all that were offered; steps: of them the first,
+    as many as one batch may have."""
+
+    steps: list[Step] = field(default_factory=list)
+    count: int = 0
+    size: int = 0
+
+    @property
+    def fits(self) -> bool:
+        return self.count <= BATCH_MAX - 1 and self.size <= BATCH_BYTES_MAX
+
+    @property
+    def full(self) -> bool:
+        return len(self.steps) >= BATCH_MAX - 1 or self.size > BATCH_BYTES_MAX // 2
+
+    def add(self, step: Replace) -> None:
+        self.count += 1
+        self.size += len(step.data)
+        if self.fits:
+            self.steps.append(step)
+
+
+class CollectionEvolution:
+    """Loop thread only."""
+
+    def __init__(self, verbs: CollectionVerbs, steps: Steps, reading: CollectionReading) -> None:
+        self._verbs = verbs
+        self._steps = steps
+        self._reading = reading
+
+    async def evolve(
+        self, path: str, words: Sequence[Value], asker: Asker, progress: Progress, *,
+        tolerate: bool = False, dry_run: bool = False, expect: Basis = None,
+    ) -> Plain:  # fmt: skip
+        """words: as parse_evolution takes. tolerate: records that cannot be migrated stay as they
+        are. As `declare`, and changed (count of records), changes (the first: path, before, after),
+        steps (how many batches). Errors: collection.*, record.*"""
+        for _ in range(ATTEMPTS_MAX):
+            standing = await self._verbs.standing(path, asker.identity)
+            demand_settled(standing)
+            if standing.collection is None or standing.collection.schema is None:
+                raise not_declared(standing.shown)
+            evolution = parse_evolution(standing.collection.schema, list(words))
+            answer, batch, counts, examples = await self._look(standing, evolution, asker)
+            basis = basis_of(standing, examples)
+            if dry_run:
+                return {**answer, "basis": basis}
+            demand(expect, basis, "evolution")
+            demand_valid(standing, counts, examples, tolerate=tolerate)
+            if batch.fits:
+                declaration = standing.with_schema(evolution.schema.value)
+                if await self._carry_out(standing, declaration, batch.steps, asker):
+                    return answer
+            else:
+                begun = {**standing.declaration, "evolving": list(evolution.words)}
+                if await self._carry_out(standing, begun, [], asker):
+                    await self.resume(path, asker, progress)
+                    return answer
+        raise busy()
+
+    async def resume(self, path: str, asker: Asker, progress: Progress) -> Plain:
+        """Bring an evolution to its end. path, id, changed, schema. Errors: collection.settled,
+        collection.not_found ..."""
+        count = 0
+        for attempt in range(PASSES_MAX):
+            standing = await self._verbs.standing(path, asker.identity)
+            collection = standing.collection
+            if collection is None or collection.schema is None:
+                raise not_declared(standing.shown)
+            evolution = collection.evolution
+            if evolution is None:
+                raise AffsError(
+                    "collection.settled", Category.CONFLICT,
+                    f"{standing.shown} is not on the way to another schema",
+                    details={"path": standing.shown},
+                )  # fmt: skip
+            done = await self._pass(standing, evolution, asker, progress)
+            count += done
+            if done:
+                continue
+            if attempt >= STRICT_PASSES:
+                standing = await self._verbs.standing(path, asker.identity)
+            declaration = standing.with_schema(evolution.schema.value)
+            if await self._carry_out(standing, declaration, [], asker, held=False):
+                return {
+                    "path": standing.shown, "id": standing.object_id, "changed": count,
+                    "schema": evolution.schema.value,
+                }  # fmt: skip
+        raise busy()
+
+    # ---- looking ----
+
+    @asynccontextmanager
+    async def _migrated(
+        self, standing: Standing, evolution: Evolution, asker: Asker
+    ) -> AsyncIterator[tuple[Counts, AsyncIterator[tuple[Judged, Replace | None]]]]:
+        """Each record with what it is to be replaced by, None where it stays."""
+        await self._verbs.fetch(standing.seen.number)
+        async with self._reading.open(asker) as reader:
+            directory = await self._reading.directory(reader, standing.shown)
+            async with self._reading.survey(
+                asker, reader, directory, evolution.schema, evolution.migrated
+            ) as survey:
+
+                async def each() -> AsyncIterator[tuple[Judged, Replace | None]]:
+                    async for judged in survey.records():
+                        step = None if judged.findings else _replacement(standing, judged)
+                        yield judged, step
+
+                yield survey.counts, each()
+
+    async def _look(
+        self, standing: Standing, evolution: Evolution, asker: Asker
+    ) -> tuple[Plain, _Batch, Counts, Examples]:
+        batch, examples = _Batch(), Examples()
+        shown: list[Plain] = []
+        async with self._migrated(standing, evolution, asker) as (counts, records):
+            async for judged, step in records:
+                examples.add(judged)
+                if step is None:
+                    continue
+                batch.add(step)
+                if len(shown) < EXAMPLES_MAX:
+                    path = path_text(judged.entry.path)
+                    shown.append({"path": path, "before": judged.before, "after": judged.after})
+        answer = {
+            "path": standing.shown, "id": standing.object_id, **counts.to_value(),
+            "examples": examples.first, "schema": evolution.schema.value, "changed": batch.count,
+            "changes": shown, "in_one_step": batch.fits,
+            "declared": standing.with_schema(evolution.schema.value),
+            "before": standing.declaration,
+        }  # fmt: skip
+        return answer, batch, counts, examples
+
+    # ---- changing ----
+
+    async def _carry_out(
+        self, standing: Standing, declaration: Declaration, steps: Sequence[Step], asker: Asker,
+        *, held: bool = True,
+    ) -> bool:  # fmt: skip
+        """The declaration and these records in one step; whether all was still as it stood. held:
+        also if a command changed a record there, it is not."""
+        declare = Declare(standing.parts, packed(declaration), standing.seen)
+        return await self._apply(standing, [declare, *steps], asker, held=held) is None
+
+    async def _apply(
+        self, standing: Standing, steps: Sequence[Step], asker: Asker, *, held: bool
+    ) -> int | None:
+        """None, or which of the steps was not as it was seen. Errors: record.denied, volume.*"""
+
+        def guard() -> Callable[[Sequence[Changed]], None]:
+            self._verbs.guard(standing, held=held)
+            return nothing
+
+        try:
+            await self._steps.carry_out(steps, credentials_of(asker.identity), guard)
+        except StepError as error:
+            if not error.changed:
+                shown = path_text(b"/" + b"/".join(steps[error.index].path))
+                raise path_error(error.error, shown) from None
+            return error.index
+        return None
+
+    async def _pass(
+        self, standing: Standing, evolution: Evolution, asker: Asker, progress: Progress
+    ) -> int:
+        """Migrate what is left; how many records there were. Some of them may be left again."""
+        found, batch = 0, _Batch()
+        total = standing.seen.inode.size
+        async with self._migrated(standing, evolution, asker) as (counts, records):
+            async for _, step in records:
+                if step is not None:
+                    found += 1
+                    batch.add(step)
+                if batch.full:
+                    await self._migrate(standing, batch.steps, asker)
+                    await progress(counts.records, total)
+                    batch = _Batch()
+        await self._migrate(standing, batch.steps, asker)
+        return found
+
+    async def _migrate(self, standing: Standing, steps: list[Step], asker: Asker) -> None:
+        """One batch; records that somebody changed since wait for the next pass. Errors:
+        collection.changed, if it is on the way no longer."""
+        while steps:
+            stale = await self._apply(standing, steps, asker, held=False)
+            if stale is None:
+                return
+            now = await self._verbs.standing(standing.shown, asker.identity)
+            if now.declaration is not standing.declaration:
+                raise changed(standing.shown)
+            del steps[stale]
+
+
+def _replacement(standing: Standing, judged: Judged) -> Replace | None:
+    """None where nothing changes. Errors: record.too_large."""
+    if equal(judged.before, judged.after):
+        return None
+    entry = judged.entry
+    text = format_compact(judged.after).encode() + b"\n"
+    if len(text) > RECORD_BYTES_MAX:
+        raise record_too_large(entry.path, len(text))
+    return Replace((*standing.parts, entry.name), text, Seen(entry.number, entry.inode))

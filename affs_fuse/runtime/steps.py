@@ -1,0 +1,113 @@
+"""Steps of files carried out: in one turn of the loop, told to the kernel, made durable.
+
+Invariants:
+- All steps happen in one turn, or none does, and only while the files are as they were seen
+  (posix/batches.py) and the guard agrees in that very turn.
+- When a call returns, the change is durable and the kernel knows nothing older.
+- No request is held while the kernel is told (semantics.md, "Rollback on a live mount").
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractContextManager
+from typing import Any
+
+import trio
+
+from affs_fuse.posix.batches import Changed, Step, StepError
+from affs_fuse.posix.imports import Cursor
+from affs_fuse.posix.namespace import Namespace
+from affs_fuse.posix.permissions import Credentials
+from affs_fuse.runtime.kernel import KernelPort
+
+__all__ = ["Guard", "Steps"]
+
+SLICE_OPERATIONS = 16
+
+Guard = Callable[[], Callable[[Sequence[Changed]], None]]
+"""Called right before the change, in its turn: looks whether it still may be, and gives what is to
+be called with what was changed. May raise what the namespace does, StepError and AffsError; then
+nothing happens."""
+
+
+class Steps:
+    """run: of the engine. commit: makes durable what was done. release: while the kernel is told.
+    throttle: waits while too much is in memory. Loop thread only."""
+
+    def __init__(
+        self,
+        namespace: Namespace,
+        kernel: KernelPort,
+        run: Callable[..., Awaitable[Any]],
+        commit: Callable[[], Awaitable[Any]],
+        release: Callable[[], AbstractContextManager[None]],
+        throttle: Callable[[], Awaitable[None]],
+    ) -> None:
+        self._namespace = namespace
+        self._files = namespace.files
+        self._kernel = kernel
+        self._commit = commit
+        self._release = release
+        self._throttle = throttle
+        self.run = run
+
+    async def check(self, steps: Sequence[Step], credentials: Credentials) -> None:
+        """Whether each step can be done, with all that it needs in memory. Errors: StepError."""
+        for index, step in enumerate(steps):
+            try:
+                await self.run(self._files.check, step, credentials)
+            except StepError as error:
+                raise StepError(index, error.error, changed=error.changed) from None
+            if index % SLICE_OPERATIONS == SLICE_OPERATIONS - 1:
+                await trio.lowlevel.checkpoint()
+
+    async def carry_out(
+        self, steps: Sequence[Step], credentials: Credentials, guard: Guard, *,
+        cursor: Cursor | None = None, durable: bool = True,
+    ) -> list[Changed]:  # fmt: skip
+        """All steps, or none. cursor: of an import, put in the same turn. durable: otherwise the
+        caller commits. Errors: StepError (for the cursor with an index behind the last step); those
+        of the guard; volume.*, device.*"""
+        await self._throttle()
+        with self._files.keeping_nodes():
+            await self.check(steps, credentials)
+            with trio.CancelScope(shield=True):
+                changed: list[Changed] = await self.run(
+                    self._act, list(steps), credentials, guard, cursor
+                )
+        with trio.CancelScope(shield=True):  # it is done, whoever still waits
+            await self._tell(changed)
+            if durable:
+                await self._commit()
+        return changed
+
+    def _act(
+        self, steps: list[Step], credentials: Credentials, guard: Guard, cursor: Cursor | None
+    ) -> list[Changed]:
+        note = guard()
+        changed = self._files.apply(steps, credentials, cursor)
+        note(changed)
+        return changed
+
+    def opened(self) -> list[int]:
+        """Files that somebody may be writing."""
+        return self._namespace.inodes_open_for_writing()
+
+    async def fetch(self, numbers: Sequence[int]) -> bool:
+        """Get what the kernel holds of those of these files that somebody may be writing; whether
+        there were any."""
+        opened = set(self.opened())
+        held = [number for number in numbers if number in opened]
+        if held:
+            with self._release():
+                await self._kernel.invalidate_inodes(held)
+        return bool(held)
+
+    async def _tell(self, changed: list[Changed]) -> None:
+        """Let the kernel forget what it knew before."""
+        numbers = [one.number for one in changed]
+        self._kernel.distrust(numbers)
+        parents = {parent for one in changed for parent in one.parents}
+        entries = [entry for one in changed for entry in one.entries]
+        with self._release():
+            await self._kernel.invalidate_entries(entries)
+            await self._kernel.invalidate_inodes([*numbers, *sorted(parents)])

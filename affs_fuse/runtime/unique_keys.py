@@ -1,0 +1,169 @@
+"""Which record of a collection has which unique key: a map in memory, made when it is first needed.
+
+What a command adds, changes or takes away is noted in the turn in which it happens, so commands
+never make two of a key. Names that came or went through the mount are found by the directory's
+count of changes, and what lies there is then looked at anew. A file that was changed in place
+through the mount may be missed until then; `check` looks at all. A hit is looked up before anybody
+is refused, so a record that has long another key is in nobody's way.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import trio
+
+from affs_fuse.errors import AffsError, Category
+from affs_fuse.posix.files_by_path import FilesByPath
+from affs_fuse.posix.permissions import SYSTEM
+from affs_fuse.posix.state_reader import StateReader
+from affs_fuse.query.sources import RECORD_BYTES_MAX
+from affs_fuse.runtime.declared import Collection, Keys
+from affs_fuse.runtime.loader import Loader
+from affs_fuse.runtime.opened_states import WORKING, OpenedStates
+from affs_fuse.runtime.record_walk import directory_files
+from affs_fuse.volume.volume import Volume
+
+__all__ = ["KeyMap", "UniqueKeys"]
+
+RECORDS_MAX = 200_000
+"""In the maps of all collections together: some 300 bytes each."""
+
+
+
+@dataclass(slots=True)
+class KeyMap:
+    """Of one collection, by its declaration. change: the directory's count when all was looked at.
+    known: of each file its count of changes and its keys. holders: of each unique key, who has
+    which."""
+
+    collection: Collection
+    change: int = -1
+    known: dict[int, tuple[int, Keys]] = field(default_factory=dict)
+    holders: list[dict[bytes, set[int]]] = field(default_factory=list)
+
+    def note(self, number: int, change: int, keys: Keys) -> None:
+        self.forget(number)
+        self.known[number] = change, keys
+        for held, key in zip(self.holders, keys, strict=True):
+            if key is not None:
+                held.setdefault(key, set()).add(number)
+
+    def forget(self, number: int) -> None:
+        _, keys = self.known.pop(number, (0, ()))
+        for held, key in zip(self.holders, keys, strict=False):
+            if key is not None:
+                held[key].discard(number)
+                if not held[key]:
+                    del held[key]
+
+    def holding(self, keys: Keys) -> Iterator[tuple[int, int]]:
+        """(index of the unique key, number) of the files that were seen with one of these."""
+        for index, (held, key) in enumerate(zip(self.holders, keys, strict=True)):
+            if key is not None:
+                yield from ((index, number) for number in sorted(held.get(key, ())))
+
+
+class UniqueKeys:
+    """Loop thread only."""
+
+    def __init__(
+        self, volume: Volume, files: FilesByPath, loader: Loader, states: OpenedStates
+    ) -> None:
+        self._volume = volume
+        self._files = files
+        self._loader = loader
+        self._states = states
+        self._maps: dict[int, KeyMap] = {}
+        self._filling = trio.Lock()
+
+    async def prepare(self, collection: Collection) -> None:
+        """Let `get` have a map of this collection that is as new as may be. Errors:
+        collection.too_many; those of loading."""
+        async with self._filling:  # meanwhile no command changes a record there: `get` has none
+            number = collection.number
+            known = self.get(collection)
+            if known is not None and number in await self._loader.run(self.fresh):
+                return
+            self._maps.pop(number, None)
+            if known is None:
+                assert collection.target is not None
+                known = KeyMap(collection, holders=[{} for _ in collection.target.unique])
+            await self._fill(number, known)
+
+    def get(self, collection: Collection) -> KeyMap | None:
+        """Its map, if there is one of this very declaration."""
+        known = self._maps.get(collection.number)
+        return known if known is not None and known.collection is collection else None
+
+    def fresh(self) -> list[int]:
+        """Collections whose map has all names that are there now. Errors: NodeMissing."""
+        found = []
+        for number, known in list(self._maps.items()):
+            try:
+                change = self._files.directory_change(number)
+            except OSError:  # the directory is gone
+                del self._maps[number]
+                continue
+            if change == known.change:
+                found.append(number)
+        return found
+
+    def forget(self, numbers: set[int]) -> None:
+        """A command changed these files, or took them away."""
+        for known in self._maps.values():
+            for number in numbers & known.known.keys():
+                known.forget(number)
+
+    def settle(self, fresh: list[int]) -> None:
+        """A command that noted all that it did changed directories whose maps were fresh."""
+        for number in fresh:
+            self._maps[number].change = self._files.directory_change(number)
+
+    async def _fill(self, number: int, known: KeyMap) -> None:
+        async with self._states.open(WORKING) as tree:
+            reader = StateReader(self._volume, tree, SYSTEM)
+            inode = await self._loader.run(reader.inode, number)
+            if inode is None:
+                return
+            if inode.size > RECORDS_MAX:
+                raise _too_many(inode.size)
+            seen = set()
+            async for entry in directory_files(self._loader, reader, number, inode):
+                seen.add(entry.number)
+                before = known.known.get(entry.number)
+                if before is not None and before[0] == entry.inode.change:
+                    continue
+                text = await self._loader.run(reader.content, entry.number, entry.inode)
+                known.note(entry.number, entry.inode.change, known.collection.keys_of(text))
+            for gone in known.known.keys() - seen:
+                known.forget(gone)
+        known.change = inode.change
+        self._maps[number] = known
+        while sum(len(one.known) for one in self._maps.values()) > RECORDS_MAX:
+            del self._maps[next(iter(self._maps))]
+
+    def holder(
+        self, known: KeyMap, keys: Keys, others: set[int]
+    ) -> tuple[int, int] | None:
+        """(index of the key, file) of one that really has one of these keys now, and is not among
+        others; what turns out to have another is noted. Errors: NodeMissing, DataMissing."""
+        for index, file in list(known.holding(keys)):
+            if file in others:
+                continue
+            found = self._files.look_in(known.collection.number, file, RECORD_BYTES_MAX)
+            if found is None:
+                known.forget(file)
+                continue
+            has = known.collection.keys_of(found[1])
+            if has[index] == keys[index]:
+                return index, file
+            known.note(file, found[0].change, has)
+        return None
+
+
+def _too_many(count: int) -> AffsError:
+    return AffsError(
+        "collection.too_many", Category.UNSUPPORTED,
+        f"a collection of {count:,} records: commands hold keys unique up to {RECORDS_MAX:,}",
+        hint="declare it without `unique`, or split it",
+    )  # fmt: skip

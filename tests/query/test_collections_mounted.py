@@ -1,0 +1,224 @@
+"""Collections on a mounted volume: declared, held to, violated by the mount, evolved, undone."""
+
+import json
+import subprocess
+import threading
+from collections.abc import Iterator
+
+import pytest
+from mounted import Mounted
+from test_query_mounted import ask
+
+from affs_ctl.client import Client
+from affs_fuse.auv import format_compact
+from affs_fuse.errors import AffsError
+
+pytestmark = pytest.mark.mount
+
+PEOPLE = {
+    "fields": {
+        "name": {"type": "String", "required": True, "min_length": 1},
+        "age": {"type": ["Int64", "Null"], "min": 0, "max": 150},
+        "home.city": {"type": "String", "required": True},
+        "state": {"enum": ["new", "known"], "default": "new"},
+    },
+    "closed": True,
+    "unique": ["name"],
+}
+
+
+@pytest.fixture
+def client(mounted: Mounted) -> Iterator[Client]:
+    with mounted.client() as made:
+        yield made
+
+
+def refused(client: Client, line: str) -> AffsError:
+    with pytest.raises(AffsError) as caught:
+        client.run(line)
+    return caught.value
+
+
+def declare(client: Client, schema: dict, *more: str) -> dict:
+    return client.run(" ".join(["declare /p", format_compact(schema), *more]))
+
+
+def create(client: Client, at: str, **value: object) -> dict:
+    return client.run(f"create /p/{at} {json.dumps(value)}")
+
+
+def test_a_collection_through_its_life(mounted: Mounted, client: Client) -> None:
+    folder = mounted.directory / "p"
+    create(client, "anna", name="Anna", age=31, home={"city": "Rome"})
+    declared = declare(client, PEOPLE)
+    assert (declared["records"], declared["violations"]) == (1, 0)
+    assert [row["path"] for row in client.run("collections")] == ["/p"]
+    shown = client.run("collection /p")
+    assert shown["schema"]["fields"]["home"]["required"] is True
+    assert shown["unique"] == ["name"]
+
+    create(client, "bob", name="Bob", age=None, home={"city": "Oslo"})
+    assert json.loads((folder / "bob").read_text())["state"] == "new"  # the default
+    error = refused(client, 'create /p/cleo {"name": "", "age": 151, "home": {}, "more": 1}')
+    assert error.code == "record.schema"
+    assert (error.details["path"], error.details["field"]) == ("/p/cleo", "age")
+    assert (error.details["expected"], error.details["count"]) == ("0 to 150", 4)
+    error = refused(client, "update /p/bob set age 200")
+    assert "age: expected 0 to 150, found Int64 200" in error.message
+    assert refused(client, 'create /p/b2 {"name": "Bob", "home": {"city": "Rome"}}').details[
+        "other"
+    ] == "/p/bob"
+    client.run('create /else {"name": 1, "home": {"city": "Rome"}}')
+    assert refused(client, "move /else /p/else").details["rule"] == "type"
+    batch = [{"update": "/p/anna", "changes": ["set", "age", 32]}, {"create": "/p/x", "value": 1}]
+    error = refused(client, f"batch {json.dumps(batch)}")
+    assert (error.code, error.details["operation"]) == ("record.schema", 1)
+    assert json.loads((folder / "anna").read_text())["age"] == 31
+    assert sorted(path.name for path in folder.iterdir()) == ["anna", "bob"]
+
+    # the mount never refuses; check tells
+    subprocess.run(["sed", "-i", 's/"age":31/"age":\\n "old"/', folder / "anna"], check=True)
+    (folder / "broken").write_text('{"name": "X",\n  "home" }')
+    (folder / "twin").write_text('{"name": "Bob", "home": {"city": "Oslo"}, "state": "known"}')
+    rows, summary = ask(client, "check /p")
+    told = [(row["path"], row["line"], row["column"], row["rule"]) for row in rows]
+    assert told == [
+        ("/p/anna", 2, 2, "type"), ("/p/broken", 2, 10, "syntax"), ("/p/twin", 1, 10, "unique"),
+    ]  # fmt: skip
+    assert (summary["records"], summary["invalid"], summary["violations"]) == (4, 3, 3)
+    assert refused(client, "update /p/anna set state known").code == "record.schema"
+    client.run("update /p/anna set age 33 set state known")
+    client.run("erase /p/broken --yes")
+    client.run("erase /p/twin --yes")
+    assert ask(client, "check /p")[1]["violations"] == 0
+
+
+def test_rollback_brings_both_back(mounted: Mounted, client: Client) -> None:
+    create(client, "a", name="A", home={"city": "Rome"})
+    client.run("checkpoint -l bare")
+    declare(client, PEOPLE)
+    client.run("checkpoint -l declared")
+    plan = client.run('evolve /p rename name full add size {"type": "Int64", "default": 1} -n')
+    assert plan["plan"]["changed"] == 1
+    assert plan["plan"]["changes"][0]["after"] == {
+        "full": "A", "home": {"city": "Rome"}, "size": 1,
+    }  # fmt: skip
+    line = 'evolve /p rename name full add size {"type": "Int64", "default": 1}'
+    done = client.run(f"{line} --token {plan['token']}")
+    assert (done["changed"], done["in_one_step"]) == (1, True)
+    value = json.loads((mounted.directory / "p/a").read_text())
+    assert value == {"full": "A", "home": {"city": "Rome"}, "size": 1}
+    assert client.run("collection /p")["unique"] == ["full"]
+    assert client.run("collection /p --as-of declared")["unique"] == ["name"]
+    assert ask(client, "check /p --as-of declared")[1]["violations"] == 0
+    assert refused(client, "collection /p --as-of bare").code == "collection.not_found"
+    assert client.run("collections --as-of bare") == []
+    rows, _ = ask(client, "diff declared")
+    assert {(row["path"], *row["what"]) for row in rows} == {
+        ("/p", "collection"), ("/p/a", "data", "meta"),
+    }  # fmt: skip
+
+    client.run("rollback declared --yes")
+    assert client.run("collection /p")["unique"] == ["name"]
+    assert refused(client, 'create /p/b {"full": "B"}').details["field"] == "home"
+    assert refused(client, 'create /p/b {"name": "A", "home": {"city": "x"}}').details["other"]
+    client.run("rollback bare --yes")
+    client.run('create /p/b {"anything": 1}')
+    client.run("rollback --undo --yes")
+    assert client.run("collection /p")["unique"] == ["name"]
+
+
+def test_declaring_looks_first(mounted: Mounted, client: Client) -> None:
+    create(client, "a", name="A", home={"city": "Rome"})
+    (mounted.directory / "p/b").write_text('{"name": 5}')
+    (mounted.directory / "p/c").write_text("no record")
+    plan = declare(client, PEOPLE, "--dry-run")["plan"]
+    assert (plan["records"], plan["invalid"], plan["violations"]) == (3, 2, 3)
+    assert plan["examples"][0]["path"] == "/p/b"
+    error = refused(client, f"declare /p {format_compact(PEOPLE)}")
+    assert error.code == "collection.violations"
+    assert error.details["examples"] == plan["examples"]
+    assert client.run("collections") == []
+    declare(client, PEOPLE, "--tolerate")
+    assert ask(client, "check /p")[1]["invalid"] == 2
+
+    plan = client.run("undeclare /p --dry-run")
+    create(client, "d", name="D", home={"city": "Rome"})
+    declare(client, {**PEOPLE, "closed": False}, "--tolerate")
+    error = refused(client, f"undeclare /p --token {plan['token']}")
+    assert error.code == "plan.stale"
+    plan = declare(client, PEOPLE, "--tolerate", "--dry-run")
+    (mounted.directory / "p/new").write_text("1")
+    line = f"declare /p {format_compact(PEOPLE)} --tolerate --token {plan['token']}"
+    assert refused(client, line).code == "plan.stale"
+
+
+def test_undo(mounted: Mounted, client: Client) -> None:
+    create(client, "a", name="A", home={"city": "Rome"})
+    declare(client, PEOPLE)
+    client.run("undeclare /p")
+    assert client.run("collections") == []
+    client.run("undo")
+    assert client.run("collection /p")["closed"] is True
+    client.run("undo")
+    assert client.run("collections") == []
+    client.run("redo")
+    client.run("redo")
+    assert client.run("collections") == []
+    client.run("undo")
+    client.run('evolve /p rule age {"type": ["Int64", "Null"], "min": 0} --yes')
+    assert "max" not in client.run("collection /p")["schema"]["fields"]["age"]
+    client.run("undo")
+    assert client.run("collection /p")["schema"]["fields"]["age"]["max"] == 150
+    client.run('evolve /p rename name full --yes')
+    # records changed, so this cannot be undone; what came before does not fit any more
+    assert refused(client, "undo").code == "collection.changed"
+
+
+def test_a_large_evolution_takes_steps(mounted: Mounted, client: Client) -> None:
+    """More records than one batch: in between both forms are valid, at the end one."""
+    for start in range(0, 2500, 500):
+        operations = [
+            {"create": f"/p/r{n:04}", "value": {"n": n}} for n in range(start, start + 500)
+        ]
+        client.run(f"batch {json.dumps(operations)}")
+    schema = {"fields": {"n": {"type": "Int64", "required": True}}, "unique": ["n"]}
+    declare(client, schema)
+    line = 'evolve /p rename n number add tag {"type": "String", "default": "x"}'
+    plan = client.run(f"{line} --dry-run")["plan"]
+    assert (plan["changed"], plan["in_one_step"]) == (2500, False)
+    assert len(plan["changes"]) == 20
+    done = client.run(f"{line} --yes")
+    assert done["changed"] == 2500
+    shown = client.run("collection /p")
+    assert (shown["evolving"], shown["unique"]) == (False, ["number"])
+    assert json.loads((mounted.directory / "p/r2499").read_text()) == {"number": 2499, "tag": "x"}
+    assert ask(client, "check /p")[1]["violations"] == 0
+    assert refused(client, 'create /p/x {"number": 17}').details["other"] == "/p/r0017"
+    assert refused(client, "evolve /p --resume --yes").code == "collection.settled"
+
+
+def test_commands_at_once_never_make_two_of_a_key(mounted: Mounted) -> None:
+    with mounted.client() as client:
+        declare(client, {"fields": {"id": {"type": "Int64", "required": True}}, "unique": ["id"]})
+    made: list[str] = []
+
+    def work(name: str) -> None:
+        with mounted.client() as client:
+            for index in range(40):
+                try:
+                    client.run(f'create /p/{name}{index} {{"id": {index}}}')
+                    made.append(f"{name}{index}")
+                except AffsError as error:
+                    assert error.code == "record.schema"  # noqa: PT017
+
+    threads = [threading.Thread(target=work, args=(name,)) for name in "abc"]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(made) == 40
+    with mounted.client() as client:
+        assert ask(client, "check /p")[1] == {
+            "records": 40, "invalid": 0, "violations": 0, "denied": 0, "evolving": False,
+        }  # fmt: skip
