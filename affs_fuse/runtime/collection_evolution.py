@@ -23,7 +23,7 @@ from affs_fuse.query.schema_changes import Evolution, parse_evolution
 from affs_fuse.query.sources import RECORD_BYTES_MAX, record_too_large
 from affs_fuse.runtime.asker import Asker
 from affs_fuse.runtime.collection_reading import CollectionReading, not_declared
-from affs_fuse.runtime.collection_survey import Counts, Judged
+from affs_fuse.runtime.collection_survey import Counts, Judged, Survey
 from affs_fuse.runtime.collection_verbs import (
     EXAMPLES_MAX,
     CollectionVerbs,
@@ -43,6 +43,9 @@ from affs_fuse.runtime.records import ATTEMPTS_MAX, BATCH_BYTES_MAX, BATCH_MAX, 
 from affs_fuse.runtime.steps import Steps
 
 __all__ = ["CollectionEvolution"]
+
+SWEEP_RECORDS = 200
+"""In one of several batches: a small volume has room for so many, and the loop goes on."""
 
 PASSES_MAX = 20
 STRICT_PASSES = 3
@@ -64,7 +67,7 @@ class _Batch:
 
     @property
     def full(self) -> bool:
-        return len(self.steps) >= BATCH_MAX - 1 or self.size > BATCH_BYTES_MAX // 2
+        return len(self.steps) >= SWEEP_RECORDS or self.size > BATCH_BYTES_MAX // 2
 
     def add(self, step: Replace) -> None:
         self.count += 1
@@ -102,13 +105,17 @@ class CollectionEvolution:
             demand_valid(standing, counts, examples, tolerate=tolerate)
             if batch.fits:
                 declaration = standing.with_schema(evolution.schema.value)
-                if await self._carry_out(standing, declaration, batch.steps, asker):
-                    return answer
-            else:
-                begun = {**standing.declaration, "evolving": list(evolution.words)}
-                if await self._carry_out(standing, begun, [], asker):
-                    await self.resume(path, asker, progress)
-                    return answer
+                try:
+                    if await self._carry_out(standing, declaration, batch.steps, asker):
+                        return answer
+                    continue
+                except AffsError as error:
+                    if error.code != "volume.no_space" or batch.count <= SWEEP_RECORDS:
+                        raise
+            begun = {**standing.declaration, "evolving": list(evolution.words)}
+            if await self._carry_out(standing, begun, [], asker):
+                await self.resume(path, asker, progress)
+                return answer
         raise busy()
 
     async def resume(self, path: str, asker: Asker, progress: Progress) -> Plain:
@@ -144,32 +151,26 @@ class CollectionEvolution:
     # ---- looking ----
 
     @asynccontextmanager
-    async def _migrated(
+    async def _survey(
         self, standing: Standing, evolution: Evolution, asker: Asker
-    ) -> AsyncIterator[tuple[Counts, AsyncIterator[tuple[Judged, Replace | None]]]]:
-        """Each record with what it is to be replaced by, None where it stays."""
+    ) -> AsyncIterator[Survey]:
         await self._verbs.fetch(standing.seen.number)
         async with self._reading.open(asker) as reader:
             directory = await self._reading.directory(reader, standing.shown)
             async with self._reading.survey(
                 asker, reader, directory, evolution.schema, evolution.migrated
             ) as survey:
-
-                async def each() -> AsyncIterator[tuple[Judged, Replace | None]]:
-                    async for judged in survey.records():
-                        step = None if judged.findings else _replacement(standing, judged)
-                        yield judged, step
-
-                yield survey.counts, each()
+                yield survey
 
     async def _look(
         self, standing: Standing, evolution: Evolution, asker: Asker
     ) -> tuple[Plain, _Batch, Counts, Examples]:
         batch, examples = _Batch(), Examples()
         shown: list[Plain] = []
-        async with self._migrated(standing, evolution, asker) as (counts, records):
-            async for judged, step in records:
+        async with self._survey(standing, evolution, asker) as survey:
+            while (judged := await survey.next()) is not None:
                 examples.add(judged)
+                step = _replacement(standing, judged)
                 if step is None:
                     continue
                 batch.add(step)
@@ -177,13 +178,13 @@ class CollectionEvolution:
                     path = path_text(judged.entry.path)
                     shown.append({"path": path, "before": judged.before, "after": judged.after})
         answer = {
-            "path": standing.shown, "id": standing.object_id, **counts.to_value(),
+            "path": standing.shown, "id": standing.object_id, **survey.counts.to_value(),
             "examples": examples.first, "schema": evolution.schema.value, "changed": batch.count,
             "changes": shown, "in_one_step": batch.fits,
             "declared": standing.with_schema(evolution.schema.value),
             "before": standing.declaration,
         }  # fmt: skip
-        return answer, batch, counts, examples
+        return answer, batch, survey.counts, examples
 
     # ---- changing ----
 
@@ -220,14 +221,15 @@ class CollectionEvolution:
         """Migrate what is left; how many records there were. Some of them may be left again."""
         found, batch = 0, _Batch()
         total = standing.seen.inode.size
-        async with self._migrated(standing, evolution, asker) as (counts, records):
-            async for _, step in records:
+        async with self._survey(standing, evolution, asker) as survey:
+            while (judged := await survey.next()) is not None:
+                step = _replacement(standing, judged)
                 if step is not None:
                     found += 1
                     batch.add(step)
                 if batch.full:
                     await self._migrate(standing, batch.steps, asker)
-                    await progress(counts.records, total)
+                    await progress(survey.counts.records, total)
                     batch = _Batch()
         await self._migrate(standing, batch.steps, asker)
         return found
@@ -246,8 +248,8 @@ class CollectionEvolution:
 
 
 def _replacement(standing: Standing, judged: Judged) -> Replace | None:
-    """None where nothing changes. Errors: record.too_large."""
-    if equal(judged.before, judged.after):
+    """What a record becomes; None where it stays. Errors: record.too_large."""
+    if judged.findings or equal(judged.before, judged.after):
         return None
     entry = judged.entry
     text = format_compact(judged.after).encode() + b"\n"

@@ -125,7 +125,7 @@ class CollectionReading:
             schema = collection.target
             assert schema is not None
             async with self.survey(asker, reader, directory, schema, collection.admitted) as survey:
-                async for judged in survey.records():
+                while (judged := await survey.next()) is not None:
                     for finding in judged.findings:
                         await emit(finding)
         evolving = collection.evolution is not None

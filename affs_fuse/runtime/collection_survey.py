@@ -5,7 +5,7 @@ what cannot be read or parsed is a finding like any other. Memory grows with the
 only where there are unique keys.
 """
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from affs_fuse.auv import TextError, Value, parse_quick, place_positions
@@ -19,7 +19,7 @@ from affs_fuse.query.schema_check import Violation, unique_keys, unique_words
 from affs_fuse.query.sources import RECORD_BYTES_MAX
 from affs_fuse.runtime.loader import Loader
 from affs_fuse.runtime.ports import Plain
-from affs_fuse.runtime.record_walk import directory_files
+from affs_fuse.runtime.record_walk import DirectoryFiles
 
 __all__ = ["Counts", "Judged", "Survey"]
 
@@ -64,7 +64,7 @@ class Counts:
 
 
 class Survey:
-    """number, path: of the directory. schema: for unique keys, of records as they would be. judge:
+    """directory: number, inode, path. schema: for unique keys, of records as they would be. judge:
     what a record would be, and what is wrong with it then."""
 
     def __init__(
@@ -78,24 +78,23 @@ class Survey:
     ) -> None:
         self._loader = loader
         self._reader = reader
-        self._directory = directory
+        self._files = DirectoryFiles(loader, reader, directory, memory)
         self._schema = schema
         self._judge = judge
         self._memory = memory
         self._holders: list[dict[bytes, tuple[int, str]]] = [{} for _ in schema.unique]
         self.counts = Counts()
 
-    async def records(self) -> AsyncIterator[Judged]:
-        """By the bytes of the names. Errors: query.memory; those of loading."""
-        number, inode, path = self._directory
-        files = directory_files(self._loader, self._reader, number, inode, path, self._memory)
-        async for entry in files:
+    async def next(self) -> Judged | None:
+        """By the bytes of the names; None at the end. Errors: query.memory; those of loading."""
+        while (entry := await self._files.next()) is not None:
             if not await self._loader.run(self._reader.may, entry.number, entry.inode, READ):
                 self.counts.denied += 1
                 continue
             judged = await self._judged(entry)
             self.counts.add(judged)
-            yield judged
+            return judged
+        return None
 
     async def _judged(self, entry: Entry) -> Judged:
         judged = Judged(entry)

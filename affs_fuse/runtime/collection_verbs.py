@@ -113,7 +113,7 @@ class CollectionVerbs:
                     asker, reader, directory, schema,
                     lambda one: (one, violations(schema.record, one)),
                 ) as survey:
-                    async for judged in survey.records():
+                    while (judged := await survey.next()) is not None:
                         examples.add(judged)
                     counts = survey.counts
             declaration = standing.with_schema(schema.value)

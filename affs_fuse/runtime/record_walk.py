@@ -1,7 +1,6 @@
 """The files that lie directly in a directory, one by one, while the loop goes on."""
 
 import stat
-from collections.abc import AsyncIterator
 
 import trio
 
@@ -12,33 +11,38 @@ from affs_fuse.query.rows import Entry, Needs
 from affs_fuse.query.sources import Report, TreeWalk, Wanted
 from affs_fuse.runtime.loader import Loader
 
-__all__ = ["directory_files"]
+__all__ = ["DirectoryFiles"]
 
 SLICE_ENTRIES = 64
 _END = object()
 
 
-async def directory_files(
-    loader: Loader,
-    reader: StateReader,
-    number: int,
-    inode: Inode,
-    path: bytes = b"",
-    memory: Allowance | None = None,
-) -> AsyncIterator[Entry]:
-    """Regular files alone, by the bytes of their names. path: of the directory, for theirs. Errors:
-    query.memory; those of loading."""
-    walk = TreeWalk(
-        reader, (path, number, inode), Wanted(False, Needs.NOTHING, None), Report(),
-        memory or Allowance(Pool()), deep=False,
-    )  # fmt: skip
-    steps = 0
-    while True:
-        steps += 1
-        if not steps % SLICE_ENTRIES:
-            await trio.lowlevel.checkpoint()
-        entry = await loader.run(next, walk, _END)
-        if entry is _END:
-            return
-        if isinstance(entry, Entry) and stat.S_ISREG(entry.inode.mode):
-            yield entry
+class DirectoryFiles:
+    """Regular files alone, by the bytes of their names. path: of the directory, for theirs."""
+
+    def __init__(
+        self,
+        loader: Loader,
+        reader: StateReader,
+        directory: tuple[int, Inode, bytes],
+        memory: Allowance | None = None,
+    ) -> None:
+        number, inode, path = directory
+        self._loader = loader
+        self._walk = TreeWalk(
+            reader, (path, number, inode), Wanted(False, Needs.NOTHING, None), Report(),
+            memory or Allowance(Pool()), deep=False,
+        )  # fmt: skip
+        self._steps = 0
+
+    async def next(self) -> Entry | None:
+        """None at the end. Errors: query.memory; those of loading."""
+        while True:
+            self._steps += 1
+            if not self._steps % SLICE_ENTRIES:
+                await trio.lowlevel.checkpoint()
+            entry = await self._loader.run(next, self._walk, _END)
+            if entry is _END:
+                return None
+            if isinstance(entry, Entry) and stat.S_ISREG(entry.inode.mode):
+                return entry

@@ -20,7 +20,7 @@ from affs_fuse.query.sources import RECORD_BYTES_MAX
 from affs_fuse.runtime.declared import Collection, Keys
 from affs_fuse.runtime.loader import Loader
 from affs_fuse.runtime.opened_states import WORKING, OpenedStates
-from affs_fuse.runtime.record_walk import directory_files
+from affs_fuse.runtime.record_walk import DirectoryFiles
 from affs_fuse.volume.volume import Volume
 
 __all__ = ["KeyMap", "UniqueKeys"]
@@ -128,7 +128,8 @@ class UniqueKeys:
             if inode.size > RECORDS_MAX:
                 raise _too_many(inode.size)
             seen = set()
-            async for entry in directory_files(self._loader, reader, number, inode):
+            files = DirectoryFiles(self._loader, reader, (number, inode, b""))
+            while (entry := await files.next()) is not None:
                 seen.add(entry.number)
                 before = known.known.get(entry.number)
                 if before is not None and before[0] == entry.inode.change:
