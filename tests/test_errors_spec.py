@@ -23,6 +23,8 @@ FOLDERS = ("affs_fuse", "ctl/affs_ctl", "tools/affs_tools")
 CODE = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)+")
 ROW = re.compile(r"^\| `([a-z0-9_.]+)` \| ([a-z_ ,]+) \| (.+) \|$", re.MULTILINE)
 ERROR_CLASS = re.compile(r"(Error|Fault)$")
+HANDED_ON = frozenset({"code", "reason"})
+"""Names of parameters that are a code; others that reach an error class are something else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +113,7 @@ def makers() -> dict[str, tuple[int, str]]:
         for name, parameters, calls in functions():
             for call in calls:
                 given = argument(call, *found.get(called_name(call), (99, "")))
-                if isinstance(given, ast.Name) and given.id in parameters:
+                if isinstance(given, ast.Name) and given.id in HANDED_ON.intersection(parameters):
                     found.setdefault(name, (parameters.index(given.id), given.id))
     return found
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from affs_fuse.core.codec import Inode
 from affs_fuse.errors import AffsError, Category
+from affs_fuse.posix.permissions import SYSTEM
 from affs_fuse.posix.state_reader import StateReader
 from affs_fuse.query.memory import Allowance, Pool
 from affs_fuse.query.opening import find_file
@@ -23,6 +24,7 @@ from affs_fuse.runtime.opened_states import WORKING, OpenedStates
 from affs_fuse.runtime.policy import Policy, Role
 from affs_fuse.runtime.ports import Emit, Plain
 from affs_fuse.runtime.queries import credentials_of
+from affs_fuse.runtime.record_walk import DirectoryFiles
 from affs_fuse.volume.volume import Volume
 
 __all__ = ["CollectionReading", "Directory", "not_declared"]
@@ -51,6 +53,7 @@ class CollectionReading:
         self._loader = loader
         self._states = states
         self._pool = pool
+        self.run = loader.run
 
     @asynccontextmanager
     async def open(self, asker: Asker, state: str = "") -> AsyncIterator[StateReader]:
@@ -59,6 +62,15 @@ class CollectionReading:
             Policy.demand(Role.ADMIN, asker.role, "asking a kept state")
         async with self._states.open(state or WORKING) as tree:
             yield StateReader(self._volume, tree, credentials_of(asker.identity))
+
+    @asynccontextmanager
+    async def whole(self) -> AsyncIterator[StateReader]:
+        """The working state as of now, for the daemon itself. Errors: volume.*"""
+        async with self._states.open(WORKING) as tree:
+            yield StateReader(self._volume, tree, SYSTEM)
+
+    def files(self, reader: StateReader, number: int, inode: Inode) -> DirectoryFiles:
+        return DirectoryFiles(self._loader, reader, (number, inode, b""))
 
     async def directory(self, reader: StateReader, path: str) -> Directory:
         """Errors: record.not_found, record.denied, record.path, collection.no_directory."""

@@ -9,17 +9,17 @@ from affs_fuse.runtime.collection_evolution import CollectionEvolution
 from affs_fuse.runtime.collection_reading import CollectionReading
 from affs_fuse.runtime.collection_verbs import CollectionVerbs
 from affs_fuse.runtime.steps import Steps
+from affs_fuse.runtime.unique_keys import UniqueKeys
 
 __all__ = ["Collections"]
 
 
 class Collections:
-    """Implements CollectionsPort. Loop thread only."""
+    """Implements CollectionsPort. admission: what commands about records ask. Loop thread only."""
 
-    def __init__(
-        self, files: FilesByPath, steps: Steps, admission: Admission, reading: CollectionReading
-    ) -> None:
-        verbs = CollectionVerbs(files, steps, admission, reading)
+    def __init__(self, files: FilesByPath, steps: Steps, reading: CollectionReading) -> None:
+        self.admission = Admission(files, UniqueKeys(files, reading))
+        verbs = CollectionVerbs(files, steps, self.admission, reading)
         evolution = CollectionEvolution(verbs, steps, reading)
         self.list, self.show, self.check = reading.list, reading.show, reading.check
         self.declare, self.undeclare = verbs.declare, verbs.undeclare

@@ -20,7 +20,6 @@ from affs_fuse.core.constants import OBJECT_BITS
 from affs_fuse.errors import AffsError
 from affs_fuse.posix.changing import Writing
 from affs_fuse.posix.namespace import Namespace
-from affs_fuse.runtime.admission import Admission
 from affs_fuse.runtime.asker import Asker
 from affs_fuse.runtime.collection_reading import CollectionReading
 from affs_fuse.runtime.collections import Collections
@@ -53,7 +52,6 @@ from affs_fuse.runtime.session import Session
 from affs_fuse.runtime.state_changes import StateChanges
 from affs_fuse.runtime.state_verbs import StateVerbs
 from affs_fuse.runtime.steps import Steps
-from affs_fuse.runtime.unique_keys import UniqueKeys
 from affs_fuse.runtime.verification import Verification
 from affs_fuse.runtime.viewing import Viewing
 from affs_fuse.runtime.volume_settings import VolumeSettings
@@ -169,13 +167,9 @@ class Engine:
             self._index_upkeep.before(self._committer.commit),
             self._writeback.release, self._writeback.throttle,
         )
-        keys = UniqueKeys(volume, namespace.files, self._loader, self._states)
-        admission = Admission(namespace.files, keys)
-        self._records = Records(namespace, steps, admission)
-        self.collections = Collections(
-            namespace.files, steps, admission,
-            CollectionReading(volume, self._loader, self._states, self._queries.pool),
-        )
+        reading = CollectionReading(volume, self._loader, self._states, self._queries.pool)
+        self.collections = Collections(namespace.files, steps, reading)
+        self._records = Records(namespace, steps, self.collections.admission)
         self._imports = Imports(
             namespace.files, self._records, self.run, self._committer.commit, volume.clock
         )

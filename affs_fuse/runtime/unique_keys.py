@@ -14,14 +14,9 @@ import trio
 
 from affs_fuse.errors import AffsError, Category
 from affs_fuse.posix.files_by_path import FilesByPath
-from affs_fuse.posix.permissions import SYSTEM
-from affs_fuse.posix.state_reader import StateReader
 from affs_fuse.query.sources import RECORD_BYTES_MAX
+from affs_fuse.runtime.collection_reading import CollectionReading
 from affs_fuse.runtime.declared import Collection, Keys
-from affs_fuse.runtime.loader import Loader
-from affs_fuse.runtime.opened_states import WORKING, OpenedStates
-from affs_fuse.runtime.record_walk import DirectoryFiles
-from affs_fuse.volume.volume import Volume
 
 __all__ = ["KeyMap", "UniqueKeys"]
 
@@ -66,13 +61,10 @@ class KeyMap:
 class UniqueKeys:
     """Loop thread only."""
 
-    def __init__(
-        self, volume: Volume, files: FilesByPath, loader: Loader, states: OpenedStates
-    ) -> None:
-        self._volume = volume
+    def __init__(self, files: FilesByPath, reading: CollectionReading) -> None:
         self._files = files
-        self._loader = loader
-        self._states = states
+        self._reading = reading
+        self._run = reading.run
         self._maps: dict[int, KeyMap] = {}
         self._filling = trio.Lock()
 
@@ -82,7 +74,7 @@ class UniqueKeys:
         async with self._filling:  # meanwhile no command changes a record there: `get` has none
             number = collection.number
             known = self.get(collection)
-            if known is not None and number in await self._loader.run(self.fresh):
+            if known is not None and number in await self._run(self.fresh):
                 return
             self._maps.pop(number, None)
             if known is None:
@@ -120,21 +112,20 @@ class UniqueKeys:
             self._maps[number].change = self._files.directory_change(number)
 
     async def _fill(self, number: int, known: KeyMap) -> None:
-        async with self._states.open(WORKING) as tree:
-            reader = StateReader(self._volume, tree, SYSTEM)
-            inode = await self._loader.run(reader.inode, number)
+        async with self._reading.whole() as reader:
+            inode = await self._run(reader.inode, number)
             if inode is None:
                 return
             if inode.size > RECORDS_MAX:
                 raise _too_many(inode.size)
             seen = set()
-            files = DirectoryFiles(self._loader, reader, (number, inode, b""))
+            files = self._reading.files(reader, number, inode)
             while (entry := await files.next()) is not None:
                 seen.add(entry.number)
                 before = known.known.get(entry.number)
                 if before is not None and before[0] == entry.inode.change:
                     continue
-                text = await self._loader.run(reader.content, entry.number, entry.inode)
+                text = await self._run(reader.content, entry.number, entry.inode)
                 known.note(entry.number, entry.inode.change, known.collection.keys_of(text))
             for gone in known.known.keys() - seen:
                 known.forget(gone)
