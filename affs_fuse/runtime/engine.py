@@ -371,29 +371,17 @@ class Engine:
         return await self._state_verbs.checkpoint(label, message, author)
 
     async def publish(
-        self,
-        state: str | None,
-        message: str,
-        author: str,
-        *,
-        dry_run: bool = False,
+        self, state: str | None, message: str, author: str, *, dry_run: bool = False,
         expect: Basis = None,
-    ) -> Plain:
+    ) -> Plain:  # fmt: skip
         return await self._state_verbs.publish(
             state, message, author, dry_run=dry_run, expect=expect
         )
 
     async def rollback(
-        self,
-        state: str | None,
-        *,
-        undo: bool = False,
-        discard: bool = False,
-        dry_run: bool = False,
-        force: bool = False,
-        author: str = "",
-        expect: Basis = None,
-    ) -> Plain:
+        self, state: str | None, *, undo: bool = False, discard: bool = False,
+        dry_run: bool = False, force: bool = False, author: str = "", expect: Basis = None,
+    ) -> Plain:  # fmt: skip
         return await self._state_verbs.rollback(
             state, undo=undo, discard=discard, dry_run=dry_run, force=force, author=author,
             expect=expect,

@@ -24,7 +24,7 @@ _affsctl() {
             --completion) names=$'bash\nzsh\nfish' ;;
             -c | --timeout) return ;;
             *)
-                names=$'status\ncommit\ncheckpoint\npublish\nrollback\nundo\nredo\ndiff\ncheckpoints\nshow\npin\nunpin\nhold\ndelete\nfind\nlist\nget\nexplain\nrestore\nretention\nset-retention\nexpire\ncreate\nupdate\nmove\nerase\nbatch\nindexes\nindex\nunindex\nreindex\nimport\nimports\ndrop-import\nexport\nlog\ndf\nverify\nwatch\nmetrics\nprometheus\nslow\nhooks\nhook\nunhook\npersonalities\npersonality\nuse-personality\ninstall-personality\nupgrade-personality\nremove-personality\nroles\ngrant\nrevoke\ntokens\ncreate-token\nrevoke-token\ncd\npwd\nhistory\nwho\nping\nhelp\ndescribe\nshell'
+                names=$'status\ncommit\ncheckpoint\npublish\nrollback\nundo\nredo\ndiff\ncheckpoints\nshow\npin\nunpin\nhold\ndelete\nfind\nlist\nget\nexplain\nrestore\nretention\nset-retention\nexpire\ncreate\nupdate\nmove\nerase\nbatch\ncollections\ncollection\ncheck\ndeclare\nevolve\nundeclare\nindexes\nindex\nunindex\nreindex\nimport\nimports\ndrop-import\nexport\nlog\ndf\nverify\nwatch\nmetrics\nprometheus\nslow\nhooks\nhook\nunhook\npersonalities\npersonality\nuse-personality\ninstall-personality\nupgrade-personality\nremove-personality\nroles\ngrant\nrevoke\ntokens\ncreate-token\nrevoke-token\ncd\npwd\nhistory\nwho\nping\nhelp\ndescribe\nshell'
                 [[ $word == -* ]] && names=$'--volume\n--json\n--jsonl\n--ajis\n--wire\n--timeout\n--file\n--stop-on-error\n--no-rc\n--quiet\n--no-color\n--no-pager\n--completion\n--version\n--help'
                 ;;
         esac
@@ -54,6 +54,12 @@ _affsctl() {
             move) names=$'--if-version\n--dry-run\n--yes\n--token' ;;
             erase) names=$'--if-version\n--dry-run\n--yes\n--token' ;;
             batch) names=$'--erasures\n--dry-run\n--yes\n--token' ;;
+            collections) names=$'--as-of' ;;
+            collection) names=$'--as-of' ;;
+            check) names=$'--as-of' ;;
+            declare) names=$'--tolerate\n--dry-run\n--yes\n--token' ;;
+            evolve) names=$'--resume\n--tolerate\n--dry-run\n--yes\n--token' ;;
+            undeclare) names=$'--dry-run\n--yes\n--token' ;;
             indexes) names=$'--check' ;;
             index) names=$'--name\n--detach' ;;
             unindex) names=$'--dry-run\n--yes\n--token' ;;
