@@ -268,6 +268,7 @@ class People:
         self._program = program
         self._schema: dict[str, Any] = {}
         self._row_number = 0
+        self._titled = False
         command = pager_command(os.environ, sys.stdout) if pager else ""
         self._page = Page(command, meter.give_way)
         self.holds_back = bool(command)
@@ -276,6 +277,7 @@ class People:
         schema = description.get("result") if isinstance(description, dict) else None
         self._schema = schema if isinstance(schema, dict) else {}
         self._row_number = 0
+        self._titled = False
 
     def progress(self, progress: Progress) -> None:
         self._meter.show(progress)
@@ -288,12 +290,22 @@ class People:
         elif self._expanded:
             self._record(value, fields)
         elif fields:
+            self._title(fields)
             self._page.line(render.row(value, fields), flush=True)
         else:
             self._page.line(render.clean(format_canonical(value)), flush=True)
 
+    def _title(self, fields: list[Any]) -> None:
+        """Once above the rows of a stream, where a person looks on."""
+        if self._titled or not sys.stdout.isatty():
+            return
+        self._titled = True
+        if line := render.titles(fields):
+            self._page.line(line, flush=True)
+
     def event(self, value: Value) -> None:
         self._page.idle()
+        self._titled = True  # what happens has no end, and says itself what it is
         self.item(value)
 
     def result(self, value: Value) -> None:

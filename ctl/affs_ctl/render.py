@@ -218,13 +218,29 @@ def table(rows: Sequence[Value], fields: Sequence[Field], width: int | None) -> 
     return lines
 
 
+def _stream_width(field: Field) -> int:
+    return max(_STREAM_WIDTHS.get(field["kind"], 10), len(field["title"]))
+
+
+def titles(fields: Sequence[Field]) -> str:
+    """What stands above rows of a stream; "" for rows of one column, which need none."""
+    shown = [field for field in fields if not field.get("wide")]
+    if len(shown) < 2:
+        return ""
+    parts = []
+    for field in shown:
+        width = _stream_width(field)
+        parts.append(pad(field["title"].upper(), width, right=field["kind"] in _ON_THE_RIGHT))
+    return "  ".join(parts).rstrip()
+
+
 def row(value: Value, fields: Sequence[Field]) -> str:
     """One row of a stream, in columns of a usual width: nothing is held back, nothing is cut."""
     parts = []
     for field in fields:
         if field.get("wide"):
             continue
-        width = _STREAM_WIDTHS.get(field["kind"], 10)
+        width = _stream_width(field)
         if field["kind"] == "rest":
             cell = _rest(value, {other["path"] for other in fields})
         else:

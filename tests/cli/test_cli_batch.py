@@ -194,8 +194,9 @@ def test_what_fits_the_screen_is_printed_and_what_does_not_is_paged(served: Any)
 
 def test_leaving_the_pager_cancels_the_request(served: Any) -> None:
     served.runtime.engine.files = {f"/{number:06}": b"" for number in range(50_000)}
-    terminal = Terminal(served, "diff", AFFS_PAGER="head -n 1")
+    terminal = Terminal(served, "diff", AFFS_PAGER="head -n 2")
     assert terminal.end() == 0
+    assert terminal.plain.startswith("CHANGE ")
     assert terminal.plain.count("added  ") == 1
     assert served.runtime.dispatcher.statistics().failed["cancelled"] == 1
 

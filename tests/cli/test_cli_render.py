@@ -128,6 +128,13 @@ def test_a_row_of_a_stream_shows_the_rest() -> None:
     assert render.row(event, fields) == "publish     seq=4 state=ab"
 
 
+def test_titles_stand_above_the_rows_of_a_stream() -> None:
+    fields = [field("kind"), field("n", "count", "Estimate"), field("w", title="What")]
+    lines = [render.titles(fields), render.row({"kind": "a", "n": 7, "w": "x y"}, fields)]
+    assert lines == ["KIND        ESTIMATE  WHAT", "a                  7  x y"]
+    assert render.titles(fields[:1]) == ""
+
+
 def test_an_empty_table_has_no_rows() -> None:
     assert len(render.table([], FIELDS, 80)) == 1
 
