@@ -162,8 +162,14 @@ class StateReader:
         """Where a name of a directory stands in the order of `entries`."""
         return directory.locate(self.tree, self._key, number, name)[0]
 
-    def places(self, number: int) -> list[Place]:
-        """All names of an object, in the order of the tree."""
+    def places(self, number: int, count: int = 0) -> list[Place]:
+        """All names of an object, in the order of the tree. count: how many there are, 0 where that
+        is not known."""
+        if count == 1:
+            item = self.tree.seek(number, ITEM_PARENT, 0)
+            if item is None or item[:2] != (number, ITEM_PARENT):
+                return []
+            return [(Name.unpack(item[3]).object, item[3][_NAME_SIZE:])]
         first, end = (number, ITEM_PARENT, 0), (number, ITEM_PARENT + 1, 0)
         return [
             (Name.unpack(payload).object, payload[_NAME_SIZE:])

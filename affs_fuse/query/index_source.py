@@ -11,6 +11,7 @@ see it as if a walk had come by. Invariants:
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
+from affs_fuse.core.codec import Inode
 from affs_fuse.posix.index_keys import UNSURE, Range, key_of_entry, object_of_entry
 from affs_fuse.posix.indexes import open_index, pending_files
 from affs_fuse.posix.state_reader import StateReader
@@ -20,12 +21,14 @@ from affs_fuse.query.memory import Allowance
 from affs_fuse.query.rows import Entry
 from affs_fuse.query.sources import ENTRY_BYTES, EntryLoader
 from affs_fuse.query.stages import row_size
-from affs_fuse.volume.index_pages import IndexDamage
 
 __all__ = ["Holder", "IndexedFiles", "OrderedFiles"]
 
 RESOLVED_AT_ONCE = 32
 """Files of which one step looks up the names."""
+
+PHASES_AT_ONCE = 4
+"""Parts of the way to the next row that one step goes."""
 
 PENDING_BYTES = 8 << 10
 
@@ -45,6 +48,7 @@ class _Row(NamedTuple):
     place: bytes | int
     name: bytes
     number: int
+    inode: Inode
     entry: Entry | None = None
 
 
@@ -73,12 +77,13 @@ class _Named:
         end = min(self._at + RESOLVED_AT_ONCE, len(self._numbers))
         while self._at < end:
             number = self._numbers[self._at]
-            found = [
-                _Row(self._place(name), name, number)
-                for parent, name in self._reader.places(number)
-                if parent == self._holder.number
-            ]
-            self._found += found
+            inode = self._reader.inode(number)
+            if inode is not None:  # a pending file may be gone
+                self._found += [
+                    _Row(self._place(name), name, number, inode)
+                    for parent, name in self._reader.places(number, inode.nlink)
+                    if parent == self._holder.number
+                ]
             self._at += 1
         return self._at == len(self._numbers)
 
@@ -119,22 +124,20 @@ class _IndexSource:
         return self
 
     def __next__(self) -> Entry | None:
-        if self._fed < len(self._feeding):
-            row = self._feeding[self._fed]
-            found = row.entry or self._load(row)
-            self._fed += 1
-            return found
-        if not self._phases:
-            raise StopIteration
-        if self._phases[0]():
-            del self._phases[0]
+        for _ in range(PHASES_AT_ONCE):
+            if self._fed < len(self._feeding):
+                row = self._feeding[self._fed]
+                found = row.entry or self._load(row)
+                self._fed += 1
+                return found
+            if not self._phases:
+                raise StopIteration
+            if self._phases[0]():
+                del self._phases[0]
         return None
 
     def _load(self, row: _Row) -> Entry | None:
-        inode = self._reader.inode(row.number)
-        if inode is None:
-            raise IndexDamage(f"object {row.number} is not there")
-        return self._loader.load(Entry(row.number, inode, self._holder.path, row.name))
+        return self._loader.load(Entry(row.number, row.inode, self._holder.path, row.name))
 
     def _feed_all(self, found: list[_Row]) -> None:
         self._feeding, self._fed = found, 0

@@ -38,6 +38,8 @@ class Figure:
 
     @property
     def target(self) -> str:
+        if self.ratio_max and self.value_max:
+            return f"at most {self.ratio_max:g} times, and {self.value_max:.3g} {self.unit}"
         if self.ratio_max:
             return f"at most {self.ratio_max:g} times"
         return f"at most {self.value_max:g} {self.unit}" if self.value_max else ""

@@ -1,7 +1,9 @@
 """Records by command, and queries over them, beside sqlite3 with the same values in one table.
 
 The volume and the database lie on tmpfs, and everything goes through the control socket, as a
-client would. The table has one column, the record as JSON, and no index, as the scan has none.
+client would. The table has one column, the record as JSON. First both read everything; then both
+get an index of the field that is sorted by, and of one that is looked up, and the same queries come
+once more, at last of a kept state (which sqlite3 has none of).
 """
 
 import json
@@ -28,6 +30,12 @@ ROUNDS = 3
 BYTES_A_RECORD = 8192
 """Of the volume: room that batches ask for, beside what records take."""
 
+INDEXED = ("score", "id")
+INDEXED_ROUNDS = 20
+SCANS_MIN = 50.0
+"""How many times faster than by scan a query by index has to be."""
+
+INDEXED_RATIO_MAX = 10.0
 QUERY_S_MAX = 3.0
 BATCH_US_MAX = 500.0
 SINGLE_MS_MAX = 5.0
@@ -38,6 +46,10 @@ FILTER = (
     "SELECT data FROM r WHERE json_extract(data, '$.age') >= 30"
     " AND json_extract(data, '$.name') LIKE 'name 1%'"
     " ORDER BY json_extract(data, '$.score') DESC, json_extract(data, '$.id') LIMIT 10",
+)
+LOOKUP = (
+    "find /r where id = {0} | select *",
+    "SELECT data FROM r WHERE json_extract(data, '$.id') = {0}",
 )
 GROUP = (
     "find /r | group count() as n, avg(score) as score by home.city as city | sort city",
@@ -72,6 +84,8 @@ def measure_records(scratch: Path, memory: Path, count: int) -> list[Figure]:
             with Client.connect(find(str(directory)).socket, timeout_s=60) as client:
                 figures = _making(client, database, count)
                 figures += _asking(client, database, count)
+                scan = figures[-2].value
+                figures += _asking_indexes(client, database, count, scan)
             peak = peak_mib(process.pid)
             figures.append(_figure("memory of the daemon", peak, "MiB", 0.0, DAEMON_MIB_MAX))
     finally:
@@ -79,8 +93,11 @@ def measure_records(scratch: Path, memory: Path, count: int) -> list[Figure]:
     return figures
 
 
+_SECTION = "Records (beside: sqlite3)"
+
+
 def _figure(what: str, value: float, unit: str, base: float, limit: float) -> Figure:
-    return Figure("Records (beside: sqlite3)", what, value, unit, base, "", value_max=limit)
+    return Figure(_SECTION, what, value, unit, base, "", value_max=limit)
 
 
 def _making(client: Client, database: sqlite3.Connection, count: int) -> list[Figure]:
@@ -137,6 +154,47 @@ def _asking(client: Client, database: sqlite3.Connection, count: int) -> list[Fi
             theirs.append(time.perf_counter() - begin)
         _compare(call.items, rows)
         figures.append(_figure(what, median(ours), "s", median(theirs), limit))
+    return figures
+
+
+def _asking_indexes(
+    client: Client, database: sqlite3.Connection, count: int, scan: float
+) -> list[Figure]:
+    """scan: seconds of the first query without an index."""
+    figures = []
+    for field in INDEXED:
+        begin = time.perf_counter()
+        client.command("index", {"path": "/r", "expression": field})
+        ours = time.perf_counter() - begin
+        begin = time.perf_counter()
+        with database:
+            database.execute(f"CREATE INDEX r_{field} ON r (json_extract(data, '$.{field}'))")
+        theirs = time.perf_counter() - begin
+        figures.append(_figure(f"an index of {field} built", ours, "s", theirs, 0.0))
+    state = client.command("checkpoint", {})["id"]
+    lookup = tuple(text.format(count // 2) for text in LOOKUP)
+    for what, (line, statement), limit in (
+        ("filter, sort, limit by index", FILTER, scan / SCANS_MIN),
+        ("the same of a kept state",
+         (FILTER[0].replace("find /r", f"find /r as of {state}"), FILTER[1]), scan / SCANS_MIN),
+        ("one record looked up by index", lookup, scan / SCANS_MIN),
+    ):  # fmt: skip
+        times, base = [], []
+        for _ in range(INDEXED_ROUNDS):
+            begin = time.perf_counter()
+            call = client.start(line)
+            summary = call.result()
+            times.append(time.perf_counter() - begin)
+            begin = time.perf_counter()
+            rows = database.execute(statement).fetchall()
+            base.append(time.perf_counter() - begin)
+        assert summary["index"] in INDEXED, summary
+        _compare(call.items, rows)
+        ours, theirs = median(times) * 1e3, median(base) * 1e3
+        figures.append(Figure(
+            _SECTION, what, ours, "ms", theirs, ratio_max=INDEXED_RATIO_MAX,
+            value_max=limit * 1e3,
+        ))  # fmt: skip
     return figures
 
 
