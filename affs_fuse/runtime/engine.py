@@ -157,15 +157,15 @@ class Engine:
         self._holds = Holds(volume, self._jobs.wake_reclaim)
         self._states = OpenedStates(volume, self._committer, self._jobs.wake_reclaim)
         self._index_upkeep = IndexUpkeep(volume, namespace, self._loader)
-        self.indexes = Indexes(
-            volume, namespace.files, self._loader, self._states, self._index_upkeep, kernel,
-            self._committer.commit, self._writeback.release,
-        )
         self._queries = Queries(volume, self._loader, self._states, self._index_upkeep)
         steps = Steps(
             namespace, kernel, self.run_and_clean,
             self._index_upkeep.before(self._committer.commit),
             self._writeback.release, self._writeback.throttle,
+        )
+        self.indexes = Indexes(
+            volume, namespace.files, steps, self._loader, self._states, self._index_upkeep,
+            self._committer.commit,
         )
         reading = CollectionReading(volume, self._loader, self._states, self._queries.pool)
         self.collections = Collections(namespace.files, steps, reading)

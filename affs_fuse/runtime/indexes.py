@@ -7,15 +7,12 @@ waits for it. Invariants:
 """
 
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import AbstractContextManager
 from typing import Any
-
-import trio
 
 from affs_fuse.core.tree import Tree
 from affs_fuse.errors import AffsError, Category
 from affs_fuse.posix import inodes
-from affs_fuse.posix.batches import Declare, Path, StepError
+from affs_fuse.posix.batches import Changed, Declare, Path, StepError
 from affs_fuse.posix.declarations import packed
 from affs_fuse.posix.files_by_path import FilesByPath
 from affs_fuse.posix.indexes import (
@@ -35,11 +32,11 @@ from affs_fuse.query.rows import path_text
 from affs_fuse.runtime.asker import Asker
 from affs_fuse.runtime.index_upkeep import IndexUpkeep
 from affs_fuse.runtime.indexes_port import Progress
-from affs_fuse.runtime.kernel import KernelPort
 from affs_fuse.runtime.loader import Loader
 from affs_fuse.runtime.opened_states import WORKING, OpenedStates
 from affs_fuse.runtime.ports import Plain
 from affs_fuse.runtime.queries import credentials_of
+from affs_fuse.runtime.steps import Steps
 from affs_fuse.volume.volume import Volume
 
 __all__ = ["INDEXES_MAX", "Indexes"]
@@ -59,14 +56,12 @@ class Indexes:
     """Implements IndexesPort. Loop thread only."""
 
     def __init__(
-        self, volume: Volume, files: FilesByPath, loader: Loader, states: OpenedStates,
-        upkeep: IndexUpkeep, kernel: KernelPort, commit: Callable[[], Awaitable[Any]],
-        release: Callable[[], AbstractContextManager[None]],
+        self, volume: Volume, files: FilesByPath, steps: Steps, loader: Loader,
+        states: OpenedStates, upkeep: IndexUpkeep, commit: Callable[[], Awaitable[Any]],
     ) -> None:  # fmt: skip
         self._volume = volume
         self._files = files
-        self._kernel = kernel
-        self._release = release
+        self._steps = steps
         self._loader = loader
         self._states = states
         self._upkeep = upkeep
@@ -196,7 +191,7 @@ class Indexes:
         for _ in range(ATTEMPTS_MAX):
             try:
                 step = await self._loader.run(self._step, parts, credentials, choose)
-                await self._carry_out(step, credentials)
+                await self._steps.carry_out([step], credentials, lambda: _nothing)
             except OSError as error:
                 raise path_error(error, path) from None
             except StepError as error:
@@ -209,15 +204,6 @@ class Indexes:
             "record.busy", Category.BUSY, f"{path} keeps changing while it is looked at",
             hint="try again", retryable=True, details={"path": path},
         )  # fmt: skip
-
-    async def _carry_out(self, step: Declare, credentials: Credentials) -> None:
-        """Errors: StepError; volume.*, device.*"""
-        with self._files.keeping_nodes():
-            await self._loader.run(self._files.apply, [step], credentials)
-        with trio.CancelScope(shield=True):  # it is done, whoever still waits
-            with self._release():
-                await self._kernel.invalidate_inodes([step.seen.number])
-            await self._commit()
 
     def _step(self, parts: Path, credentials: Credentials, choose: Choose) -> Declare:
         """Errors: OSError; collection.damaged; those of choose; NodeMissing."""
@@ -270,6 +256,10 @@ class Indexes:
                 files += audit.files
                 indexes += len(audit.indexes)
         return {"indexes": indexes, "files": files, "problems": found}
+
+
+def _nothing(changed: Sequence[Changed]) -> None:
+    """There is nothing to be noted."""
 
 
 def _shape(one: DeclaredIndex) -> Any:

@@ -3,13 +3,18 @@
 import json
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
-from mounted import Mounted
+from mounted import Mounted, fsck
 from test_query_mounted import ask
 
 from affs_ctl.client import Client
+from affs_fuse.core.constants import ITEM_INDEX
 from affs_fuse.errors import AffsError
+from affs_fuse.volume.index_check import split_page
+from affs_tools import fsck as fsck_program
+from affs_tools.library import Library
 
 pytestmark = pytest.mark.mount
 
@@ -118,7 +123,7 @@ def test_kept_states_and_rollbacks_have_their_own(mounted: Mounted, client: Clie
 def test_what_cannot_be(client: Client) -> None:
     client.run("index /p n")
     assert refused(client, "index /p n").code == "index.exists"
-    assert refused(client, 'index /p \'$["n"]\' --name other').code == "index.exists"
+    assert refused(client, "index /p '$[\"n\"]' --name other").code == "index.exists"
     assert refused(client, "index /nowhere n").code == "record.not_found"
     assert refused(client, "index /p/0001 n").code == "record.path"
     error = refused(client, "index /p @size")
@@ -128,3 +133,71 @@ def test_what_cannot_be(client: Client) -> None:
     assert refused(client, "unindex /p other --yes").code == "index.not_found"
     assert refused(client, "reindex /p other").code == "index.not_found"
     client.run("unindex /p n --yes")
+
+
+@pytest.mark.usefixtures("people")
+def test_a_schema_and_indexes_are_declared_side_by_side(client: Client) -> None:
+    client.run("index /p n")
+    client.command("create", {"path": "/p/first", "value": {"n": 900}})
+    client.command(
+        "declare", {"path": "/p", "schema": {"fields": {"n": {"type": "Int64"}}, "unique": ["n"]}}
+    )
+    client.command("create", {"path": "/p/second", "value": {"n": 901}})
+    assert numbers(client, "n >= 900") == [900, 901]
+    client.run("reindex /p")
+    assert refused(client, 'create /p/third {"n": "x"}').code == "record.schema"
+    client.run("undeclare /p --yes")
+    client.command("create", {"path": "/p/third", "value": {"n": "x"}})
+    rows, summary = ask(client, "find /p where n = 'x' | select n")
+    assert (rows, summary["index"]) == ([{"n": "x"}], "n")
+    assert ask(client, "indexes /p --check")[1]["problems"] == 0
+    client.run("unindex /p n --yes")
+
+
+def damaged_pages(volume: Path) -> None:
+    """Every leaf of the index is another one: its entries are gone."""
+    with Library(str(volume)) as library:
+        number, tree = library.number(b"p"), library.volume.working.tree
+        pages = library.call(
+            lambda: list(tree.iterate((number, ITEM_INDEX, 0), (number, ITEM_INDEX + 1, 0)))
+        )
+        for _, kind, offset, payload in pages:
+            if split_page(offset)[1] and not payload[0]:
+                library.call(tree.put, number, kind, offset, b"\1\0\0\0")
+        library.volume.note_change()
+
+
+def test_a_damaged_index_is_done_without_and_mended(tmp_path: Path) -> None:
+    with Mounted(tmp_path) as mounted:
+        (mounted.directory / "p").mkdir()
+        with mounted.client() as client:
+            client.command("batch", {"operations": [
+                {"create": f"/p/{number:04}", "value": {"n": number}} for number in range(COUNT)
+            ]})  # fmt: skip
+            client.run("index /p n")
+        mounted.unmount()
+        damaged_pages(mounted.volume)
+        assert fsck_program.main([str(mounted.volume), "-q"]) == 4
+        mounted.allowed += [
+            "indexes are not up to date",
+            "index.damaged",
+            "an index cannot be used",
+        ]
+        mounted.start()
+        with mounted.client() as client:
+            for line in ("find /p where n < 3 | select n", "find /p | sort n | limit 3 | select n"):
+                rows, summary = ask(client, line)
+                assert [row["n"] for row in rows] == [0, 1, 2]
+                assert (summary["index"], summary["files"]) == ("", COUNT)
+                assert "an index cannot be used" in summary["note"]
+            assert ask(client, "indexes /p --check")[1]["problems"] > 0
+            (mounted.directory / "p/0001").write_text('{"n": 2}')
+            rows, _ = ask(client, "find /p where n = 2 | select @name")
+            assert [row["name"] for row in rows] == ["0001", "0002"]
+            assert ask(client, "indexes /p")[0][0]["state"] == "damaged"
+            assert client.run("reindex /p")[0]["state"] == "ready"
+            rows, summary = ask(client, "find /p where n = 2 | select @name")
+            assert ([row["name"] for row in rows], summary["index"]) == (["0001", "0002"], "n")
+            assert ask(client, "indexes /p --check")[1]["problems"] == 0
+        mounted.unmount()
+        fsck(mounted.volume)

@@ -23,6 +23,8 @@ from affs_fuse.core.constants import (
 from affs_fuse.core.tree import Tree, Walk
 from affs_fuse.errors import AffsError
 from affs_fuse.posix.namespace import Namespace
+from affs_fuse.posix.state_reader import StateReader
+from affs_fuse.query.index_audit import IndexAudit
 from affs_fuse.volume import layout, verbs
 from affs_fuse.volume.opening import OpenOptions
 from affs_fuse.volume.reclaim import extents_of
@@ -42,6 +44,7 @@ __all__ = ["Verdict", "Violation", "judge", "judge_damaged", "open_state", "walk
 KINDS = {0o040000: "d", 0o100000: "f", 0o120000: "l", 0o010000: "p"}
 MASK = (1 << OBJECT_BITS) - 1
 READDIR_COUNT = 64
+_END = object()
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,6 +260,11 @@ def _compare_all(volume: Volume, wanted: Expected) -> None:
     }
     if settings != wanted.settings:
         raise Violation(f"settings are {settings}, not {wanted.settings}")
+    check_indexes(volume, volume.working.tree, "the working state")
+    for state in listed.values():
+        tree = volume.open_state(state)
+        check_indexes(volume, tree, f"kept state {state.seq}")
+        tree.close()
     if not listed:
         return
     door = volume.run(namespace.lookup, 1, b".affs").number
@@ -265,6 +273,16 @@ def _compare_all(volume: Volume, wanted: Expected) -> None:
         root = volume.run(namespace.lookup, shelf, state.hex_id.encode()).number
         _compare(walk_state(volume, namespace, root), wanted.kept[seq], f"kept state {seq}")
     namespace.views.close()
+
+
+def check_indexes(volume: Volume, tree: Tree, what: str) -> None:
+    """Every index says what the records say. Errors: Violation."""
+    reader = StateReader(volume, tree, ROOT)
+    for number in volume.run(reader.collections):
+        audit = IndexAudit(reader, number)
+        while (problem := volume.run(next, audit, _END)) is not _END:
+            if problem is not None:
+                raise Violation(f"{what}: an index of directory {number}: {problem}")
 
 
 def _compare(found: Snapshot, wanted: Snapshot, what: str) -> None:

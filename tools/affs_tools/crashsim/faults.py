@@ -139,6 +139,10 @@ def fault_workloads() -> Iterator[Workload]:
                    commit),
         "held": (("hold", "h", "/b/k"), ("unlink", "/b/k"), ("unlink", "/a/k2"), commit,
                  ("let_go", "h"), ("clean",), commit),
+        "indexes": (("create", "/c/1"), ("write", "/c/1", 0, b'{"n": 1}'), ("index", "/c", "n"),
+                    ("index_work",), commit, ("write", "/c/1", 0, b'{"n": 2}'),
+                    ("rename", "/a/g", "/c/g"), ("index_work",), commit, ("unlink", "/c/1"),
+                    ("index", "/c"), ("index_work",), commit),
     }  # fmt: skip
     for name, steps in tellings.items():
         yield Workload(f"fault/{name}", "kept", steps)

@@ -17,7 +17,11 @@ from typing import ParamSpec, TypeVar
 from affs_fuse.clock import Clock
 from affs_fuse.device.device import Device
 from affs_fuse.errors import AffsError
+from affs_fuse.posix.batches import Declare
+from affs_fuse.posix.declarations import packed
+from affs_fuse.posix.indexes import DeclaredIndex, next_index_id, with_indexes
 from affs_fuse.posix.namespace import RENAME_EXCHANGE, Changes, Credentials, Namespace
+from affs_fuse.query.index_values import keys_of_content
 from affs_fuse.volume import verbs
 from affs_fuse.volume.commit import Cut, CutRequest
 from affs_fuse.volume.opening import OpenOptions
@@ -436,6 +440,30 @@ class Session:
         else:
             self.volume.settings.put(SettingKind(kind), number, value)
         self.model.put_setting(kind, number, value)
+
+    def do_index(self, path: str, *expressions: str) -> None:
+        """The directory has indexes of these expressions from now on, each of them a new one."""
+        number, files = self.find(path), self.namespace.files
+        tree = self.volume.working.tree
+
+        def declare() -> None:
+            declaration = files.collections.get(number)
+            free = next_index_id(tree, number, declaration)
+            indexes = [
+                DeclaredIndex(free + at, text, text) for at, text in enumerate(expressions)
+            ]
+            data = packed(with_indexes(declaration, indexes, free + len(indexes)))
+            parts = tuple(path.strip("/").encode().split(b"/"))
+            seen = files.look_at_directory(parts, ROOT)
+            files.apply([Declare(parts, data, seen)], ROOT)
+
+        self.volume.run(declare)
+
+    def do_index_work(self, turns: int = 1000) -> None:
+        """What waits for indexes is taken in, a file a turn."""
+        work = self.namespace.files.index_work(keys_of_content)
+        while turns and self.volume.run(work.step, lambda: False) is not None:
+            turns -= 1
 
     def do_pin(self, label: str) -> None:
         self.volume.run(verbs.pin, self.volume, self.volume.states.resolve(label))

@@ -285,6 +285,30 @@ def stories() -> Iterator[Workload]:
         ("close",), ("close",),
     )  # fmt: skip
     yield Workload("reopen", "small", reopen, Depth(None, 400), Depth(40, 40))
+    yield Workload("indexes", "small", _index_steps(), Depth(60, 60), Depth(20, 20), 4)
+
+
+def _index_steps() -> tuple[Step, ...]:
+    """Records of an indexed directory come, change and go, while what waits is taken in between."""
+    made: tuple[Step, ...] = tuple(
+        step
+        for number in range(5)
+        for step in (
+            ("create", f"/c/{number}"),
+            ("write", f"/c/{number}", 0, b'{"n": %d, "t": "x"}' % (number * 7 % 5)),
+        )
+    )
+    work: Step = ("index_work",)
+    return (
+        *made, ("index", "/c", "n", "lower(t)"), _COMMIT, ("index_work", 2), _COMMIT, work, _COMMIT,
+        ("write", "/c/1", 0, b'{"n": 9, "t": "y"}'), ("begin_commit",), work, ("unlink", "/c/2"),
+        ("end_commit",), _COMMIT, ("rename", "/c/3", "/b/3"), ("truncate", "/c/4", 3),
+        ("exchange", "/c/0", "/a/f"), ("checkpoint", "new"), work, ("link", "/b/3", "/c/5"),
+        ("write", "/b/3", 0, b'{"n": 1'), _COMMIT, ("kill",), work, ("rollback", "new"),
+        ("index_work", 1), _COMMIT, ("index", "/c", "n"), ("index_work", 3), _COMMIT, ("kill",),
+        work, ("index", "/c"), ("write", "/c/1", 0, b"[]"), _COMMIT, ("index_work", 2), _COMMIT,
+        work, _COMMIT,
+    )  # fmt: skip
 
 
 def _verb_stories() -> Iterator[Workload]:
