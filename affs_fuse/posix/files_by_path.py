@@ -4,7 +4,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 
 from affs_fuse.core.codec import Inode
-from affs_fuse.posix import batches, directory, imports, inodes
+from affs_fuse.posix import batches, directory, imports, indexes, inodes
 from affs_fuse.posix.context import Context
 from affs_fuse.posix.declarations import Collections
 from affs_fuse.posix.index_turn import KeysOf
@@ -55,6 +55,16 @@ class FilesByPath:
     def collections(self) -> Collections:
         """Of the state that the mount shows now: not to be kept over a rollback."""
         return self._context().collections
+
+    def files_between(
+        self, directory: int, index: int, low: bytes, high: bytes
+    ) -> list[int] | None:
+        """As indexes.files_between. Errors: NodeMissing, index.damaged."""
+        return indexes.files_between(self._context().tree, directory, index, low, high)
+
+    def pending_files(self, directory: int, limit_bytes: int) -> list[int]:
+        """As indexes.pending_files, from the first on. Errors: NodeMissing."""
+        return indexes.pending_files(self._context().tree, directory, 0, limit_bytes)
 
     @property
     def index_work_pending(self) -> bool:

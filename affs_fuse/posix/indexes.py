@@ -23,12 +23,13 @@ from affs_fuse.core.constants import (
 from affs_fuse.core.tree import Tree
 from affs_fuse.errors import AffsError
 from affs_fuse.posix.declarations import Collections, Declaration
+from affs_fuse.posix.index_keys import object_of_entry
 from affs_fuse.volume.index_check import IndexHead, page_of, split_page
 from affs_fuse.volume.index_pages import IndexPages
 
 __all__ = [
-    "DeclaredIndex", "Marks", "declared_indexes", "heads", "next_index_id", "open_index",
-    "pending_files", "read_head", "with_indexes",
+    "DeclaredIndex", "Marks", "declared_indexes", "files_between", "heads", "next_index_id",
+    "open_index", "pending_files", "read_head", "with_indexes",
 ]  # fmt: skip
 
 INDEXES = "indexes"
@@ -90,6 +91,24 @@ def open_index(tree: Tree, directory: int, index: int, head: IndexHead) -> Index
     return IndexPages(
         lambda page: tree.get(directory, ITEM_INDEX, page_of(index, page)), head.shape
     )
+
+
+def files_between(
+    tree: Tree, directory: int, index: int, low: bytes, high: bytes
+) -> list[int] | None:
+    """The files with an entry from low up to, not including, high, as the index has it; None if it
+    has not all files yet."""
+    head = read_head(tree, directory, index)
+    if head is None or not head.usable:
+        return None
+    pages = open_index(tree, directory, index, head)
+    found: list[int] = []
+    at: bytes | None = low
+    while at is not None and at < high:
+        chunk = pages.forward(at)
+        found += [object_of_entry(entry) for entry in chunk.entries if entry < high]
+        at = chunk.beyond
+    return found
 
 
 def heads(tree: Tree, directory: int) -> dict[int, bytes]:

@@ -15,7 +15,7 @@ from affs_fuse.query.ordering import key_of, text_type
 from affs_fuse.query.regex import WorkLimit
 from affs_fuse.query.schema import RecordSchema, Rule, compare_bound, place_text, short_text
 
-__all__ = ["Violation", "unique_keys", "unique_words", "violations", "with_defaults"]
+__all__ = ["Violation", "key_parts", "unique_keys", "unique_words", "violations", "with_defaults"]
 
 VIOLATIONS_MAX = 100
 """Told of one record."""
@@ -146,23 +146,27 @@ def unique_keys(schema: RecordSchema, value: Value) -> tuple[bytes | None, ...]:
 
 
 def _key(places: tuple[Place, ...], value: Value) -> bytes | None:
+    parts = key_parts(places, value)
+    if any(part is None for part in parts):
+        return None
+    return blake2b(encode_canonical(parts), digest_size=16).digest()
+
+
+def key_parts(places: tuple[Place, ...], value: Value) -> list[Value]:
+    """What the record has at the places of a unique key; None where it has nothing."""
     parts = []
     for place in places:
         at = value
         for name in place:
             at = at.get(name) if type(at) is dict else None
-        if at is None:
-            return None
         parts.append(at)
-    return blake2b(encode_canonical(parts), digest_size=16).digest()
+    return parts
 
 
 def unique_words(schema: RecordSchema, index: int, value: Value) -> str:
     """The fields of a unique key with what the record has there, for people."""
-    words = []
-    for place in schema.unique[index]:
-        at = value
-        for name in place:
-            at = at.get(name) if type(at) is dict else None
-        words.append(f"{place_text(place)} {short_text(at)}")
-    return ", ".join(words)
+    places = schema.unique[index]
+    return ", ".join(
+        f"{place_text(place)} {short_text(part)}"
+        for place, part in zip(places, key_parts(places, value), strict=True)
+    )

@@ -25,6 +25,7 @@ from affs_fuse.query.schema_check import (
     with_defaults,
 )
 from affs_fuse.runtime.declared import Collection, collection_of
+from affs_fuse.runtime.indexed_keys import IndexedKeys
 from affs_fuse.runtime.unique_keys import KeyMap, UniqueKeys
 
 __all__ = ["Admission", "Admitted", "Member"]
@@ -162,13 +163,20 @@ class Admission:
                 raise _outdated(member.step)
         fresh = self._keys.fresh()
         maps: dict[int, KeyMap] = {}
+        indexed: dict[int, IndexedKeys] = {}
         for collection in _with_keys(admitted):
             number = collection.number
+            by_index = self._keys.by_index(collection)
+            if by_index is not None:
+                indexed[number] = by_index
+                continue
             known = self._keys.get(collection)
             if known is None or (number not in fresh and admitted.attempt < FRESH_ATTEMPTS):
                 raise _outdated(0)
             maps[number] = known
-        self._check_keys(admitted, maps)
+        self._check_apart(admitted)
+        for member in admitted.members:
+            self._check_free(member, admitted.touched, maps, indexed)
         for member in admitted.members:
             if member.collection is not None:
                 self._written[member.number] = self.written(member.number) + 1
@@ -180,23 +188,31 @@ class Admission:
         except OSError as error:
             raise StepError(member.step, error) from None
 
-    def _check_keys(self, admitted: Admitted, maps: dict[int, KeyMap]) -> None:
+    def _check_apart(self, admitted: Admitted) -> None:
+        """Errors: record.schema for two of a key in the batch itself."""
         taken: dict[tuple[int, int, bytes], Member] = {}
         for member in admitted.members:
-            known = maps.get(member.number)
-            if known is None:
-                continue
             for index, key in enumerate(member.keys):
                 if key is None:
                     continue
                 other = taken.setdefault((member.number, index, key), member)
                 if other is not member:
                     raise _key_taken(member, index, other.path)
-            found = self._keys.holder(known, member.keys, admitted.touched)
-            if found is not None:
-                name = self._files.name_in(member.number, found[1])
-                path = member.path.rpartition("/")[0] + "/" + name.decode("utf-8", "replace")
-                raise _key_taken(member, found[0], path)
+
+    def _check_free(
+        self, member: Member, touched: set[int], maps: dict[int, KeyMap],
+        indexed: dict[int, IndexedKeys],
+    ) -> None:  # fmt: skip
+        """Errors: record.schema for a key that a record has which stays as it is."""
+        found = None
+        if member.number in indexed:
+            found = indexed[member.number].holder(member.value, member.keys, touched)
+        elif member.number in maps:
+            found = self._keys.holder(maps[member.number], member.keys, touched)
+        if found is not None:
+            name = self._files.name_in(member.number, found[1])
+            path = member.path.rpartition("/")[0] + "/" + name.decode("utf-8", "replace")
+            raise _key_taken(member, found[0], path)
 
 
 class Noting:

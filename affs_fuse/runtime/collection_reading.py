@@ -98,18 +98,22 @@ class CollectionReading:
         """One row each that the asker can reach, by path."""
         rows = []
         async with self.open(asker, state) as reader:
-            for number in await self._loader.run(reader.collections):
-                path, open_way = await self._loader.run(reader.directory_path, number)
-                inode = await self._loader.run(reader.inode, number)
+            for number in await self.run(reader.collections):
+                path, open_way = await self.run(reader.directory_path, number)
+                inode = await self.run(reader.inode, number)
                 if open_way and inode is not None:
-                    rows.append(await self._row(reader, Directory(number, inode, path)))
+                    row = await self._row(reader, Directory(number, inode, path))
+                    rows += [row] if row is not None else []
         return sorted(rows, key=lambda row: str(row["path"]))
 
-    async def _row(self, reader: StateReader, directory: Directory) -> Plain:
+    async def _row(self, reader: StateReader, directory: Directory) -> Plain | None:
+        """None for a directory that declares something else than a schema."""
         row: Plain = {"path": directory.shown, "entries": directory.inode.size}
         try:
             collection = await self.collection(reader, directory)
-        except AffsError as error:  # damaged, or it has something else than a schema
+        except AffsError as error:
+            if error.code == "collection.not_found":
+                return None
             return {**row, "fields": 0, "closed": False, "unique": [], "evolving": False,
                     "note": error.message}  # fmt: skip
         return {**row, **_summary(collection), "note": ""}

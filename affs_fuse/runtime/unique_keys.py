@@ -1,4 +1,5 @@
-"""Which record of a collection has which unique key: a map in memory, made when it is first needed.
+"""Which record of a collection has which unique key: by its indexes, where every key has one; else
+a map in memory, made when it is first needed.
 
 What a command adds, changes or takes away is noted in the turn in which it happens, so commands
 never make two of a key. Names that came or went through the mount are found by the directory's
@@ -17,6 +18,7 @@ from affs_fuse.posix.files_by_path import FilesByPath
 from affs_fuse.query.sources import RECORD_BYTES_MAX
 from affs_fuse.runtime.collection_reading import CollectionReading
 from affs_fuse.runtime.declared import Collection, Keys
+from affs_fuse.runtime.indexed_keys import IndexedKeys, indexes_of
 
 __all__ = ["KeyMap", "UniqueKeys"]
 
@@ -69,8 +71,11 @@ class UniqueKeys:
         self._filling = trio.Lock()
 
     async def prepare(self, collection: Collection) -> None:
-        """Let `get` have a map of this collection that is as new as may be. Errors:
-        collection.too_many; those of loading."""
+        """Let `get` have a map of this collection that is as new as may be, unless there are
+        indexes. Errors: collection.too_many; those of loading."""
+        if await self._run(self.by_index, collection) is not None:
+            self._maps.pop(collection.number, None)
+            return
         async with self._filling:  # meanwhile no command changes a record there: `get` has none
             number = collection.number
             known = self.get(collection)
@@ -81,6 +86,13 @@ class UniqueKeys:
                 assert collection.target is not None
                 known = KeyMap(collection, holders=[{} for _ in collection.target.unique])
             await self._fill(number, known)
+
+    def by_index(self, collection: Collection) -> IndexedKeys | None:
+        """Indexes to look keys up in now, if each unique key has one that is ready. Errors:
+        NodeMissing."""
+        indexes = indexes_of(collection)
+        found = IndexedKeys(self._files, collection, indexes) if indexes is not None else None
+        return found if found is not None and found.usable else None
 
     def get(self, collection: Collection) -> KeyMap | None:
         """Its map, if there is one of this very declaration."""
@@ -157,5 +169,5 @@ def _too_many(count: int) -> AffsError:
     return AffsError(
         "collection.too_many", Category.UNSUPPORTED,
         f"a collection of {count:,} records: commands hold keys unique up to {RECORDS_MAX:,}",
-        hint="declare it without `unique`, or split it",
+        hint="with an index of each unique key there is no limit: index PATH FIELD",
     )  # fmt: skip

@@ -55,6 +55,12 @@ async def check(desk: Desk) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     return desk.reply.items, summary
 
 
+async def indexes(desk: Desk) -> int:
+    desk.reply.items.clear()
+    await desk.ok("indexes /p")
+    return len(desk.reply.items)
+
+
 async def test_an_interrupted_evolution_goes_on() -> None:
     async with running(size_bytes=256 << 20) as runtime:
         desk = await make(runtime, 2600)
@@ -279,13 +285,43 @@ async def test_a_declaration_that_cannot_be_read() -> None:
         assert await desk.ok("collections") == []
 
 
-async def test_other_things_in_the_declaration_stay() -> None:
-    """Indexes are declared in the same Object."""
+async def test_with_an_index_no_key_is_missed() -> None:
+    """Whatever the mount did, also in place and since the last commit."""
     async with running() as runtime:
-        desk = await make(runtime, 1)
-        declared = await desk.ok(f"declare /p {auv.format_compact(IDS)}")
-        assert declared["declared"].keys() == {"version", "schema"}
-        assert declared["before"] == declared["declared"]
+        fields = {"id": {"type": "Int64"}, "`a b`": "String", "n": "Int64"}
+        schema = {"fields": fields, "unique": ["id", ["`a b`", "n"]]}
+        desk = await make(runtime, 50, schema)
+        await desk.ok("index /p id")
+        await desk.ok('create /p/early {"id": 60}')  # one of the keys has no index yet
+        await desk.ok("index /p '[`a b`, n]'")
+        await overwrite(runtime, "r3", b'{"id": 80, "a b": "x", "n": 1}')
+        error = await desk.error('create /p/x {"id": 80}')
+        assert error["details"]["other"] == "/p/r3"
+        error = await desk.error('create /p/x {"id": 81, "a b": "x", "n": 1}')
+        assert error["details"]["other"] == "/p/r3"
+        await desk.ok('create /p/x {"id": 3, "a b": "x"}')
+        await desk.ok("update /p/x set id 90")
+        swap = [
+            {"update": "/p/r1", "changes": ["set", "id", 2]},
+            {"update": "/p/r2", "changes": ["set", "id", 1]},
+        ]
+        await desk.ok(f"batch {json.dumps(swap)}")
+        assert (await desk.error("update /p/x set id 2"))["details"]["other"] == "/p/r1"
+        long = "y" * 300
+        await desk.ok(f'create /p/l1 {{"a b": "{long}1", "n": 1}}')
+        await desk.ok(f'create /p/l2 {{"a b": "{long}2", "n": 1}}')  # the same key in the index
+        error = await desk.error(f'create /p/l3 {{"a b": "{long}1", "n": 1}}')
+        assert error["details"]["other"] == "/p/l1"
+        assert (await check(desk))[1]["violations"] == 0
+        # what is declared beside the schema stays
+        await desk.ok("evolve /p rename id number --yes")
+        assert await indexes(desk) == 2
+        error = await desk.error('create /p/x2 {"number": 90}')  # by the map: no index of number
+        assert error["details"]["other"] == "/p/x"
+        await desk.ok("undeclare /p")
+        assert await indexes(desk) == 2
+        assert (await desk.error("undeclare /p"))["code"] == "collection.not_found"
+        assert await desk.ok("collections") == []
 
 
 async def test_a_collection_in_a_collection_is_apart() -> None:
