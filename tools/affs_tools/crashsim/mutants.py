@@ -150,6 +150,8 @@ MUTANTS = (
            "dropped = self._apply(number, plan.edits)", "dropped = 0", ("one/truncate",)),
     Mutant("checkpoint-is-no-ancestor", "volume.commit:_finish_states",
            "context.working.ancestor_seq = kept.seq", "pass", ("verb/", "keep/", "reclaim/")),
+    Mutant("refused-data-not-written-again", "volume.commit:Cut.write",
+           "batch.write_again()", "batch.error = None", _FAULTS),
     Mutant("places-taken-in-part", "posix.placing:Placing.take_off",
            "self._volume.begin_change()  # places", "# places", ("memory@fault/large",)),
     Mutant("lost-difference-gone-on-with", "volume.reclaim:ReclaimJob.step",

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import ParamSpec, TypeVar
 
 from affs_fuse.clock import Clock
+from affs_fuse.core.tree import NodeMissing
 from affs_fuse.device.device import Device
 from affs_fuse.errors import AffsError
 from affs_fuse.posix.batches import Declare
@@ -23,7 +24,7 @@ from affs_fuse.posix.indexes import DeclaredIndex, next_index_id, with_indexes
 from affs_fuse.posix.namespace import RENAME_EXCHANGE, Changes, Credentials, Namespace
 from affs_fuse.query.index_values import keys_of_content
 from affs_fuse.volume import verbs
-from affs_fuse.volume.commit import Cut, CutRequest
+from affs_fuse.volume.commit import Cut, CutRequest, write_failure
 from affs_fuse.volume.opening import OpenOptions
 from affs_fuse.volume.owner import Host
 from affs_fuse.volume.reclaim import ReclaimJob, end_grace, next_job
@@ -107,6 +108,33 @@ class WatchedVolume(Volume):
         cut = super().cut(flush, request)
         self.on_cut(cut)
         return cut
+
+    def commit(
+        self, flush: Callable[[], None] | None = None, request: CutRequest | None = None
+    ) -> Cut:
+        cut = None
+        while cut is None:
+            try:
+                cut = self.cut(flush, request)
+            except NodeMissing as missing:
+                self._load_now(missing)
+        self.write(cut)
+        return cut
+
+    def write(self, cut: Cut) -> None:
+        """As the runtime does: what the host has no room for is written once more."""
+        error: AffsError | None = None
+        for _ in range(2):
+            try:
+                cut.write()
+            except (AffsError, OSError, MemoryError) as failure:
+                error = write_failure(failure)
+                if error.code == "device.no_space":
+                    continue
+            else:
+                error = None
+            break
+        self.complete(cut, error)
 
     def complete(self, cut: Cut, error: AffsError | None = None) -> None:
         super().complete(cut, error)
@@ -265,8 +293,9 @@ class Session:
 
     def do_open(self) -> None:
         options = open_options(self.device, self.time.clock(), self.seed)
-        self.volume = WatchedVolume.open("", options)
-        assert isinstance(self.volume, WatchedVolume)
+        volume = WatchedVolume.open("", options)
+        assert isinstance(volume, WatchedVolume)
+        self.volume = volume
         self.volume.on_cut = self._on_cut
         self.volume.on_durable = self._on_durable
         self.volume.no_memory = self.no_memory
@@ -300,11 +329,7 @@ class Session:
     def do_end_commit(self) -> None:
         assert self._cut is not None
         cut, self._cut = self._cut, None
-        try:
-            cut.write()
-        except AffsError as error:
-            self.volume.complete(cut, error)
-        self.volume.complete(cut)
+        self.volume.write(cut)
 
     def do_ahead(self) -> None:
         """Write buffered data before the commit wants it."""
