@@ -236,14 +236,27 @@ class _Parser:
         return Distinct(tuple(self._list(self._expressions.expression)), word.span)
 
     def _group(self, word: Token) -> Group:
-        aggregates = self._list(self._aggregate)
+        """Aggregates and then keys, or the other way round."""
         keys: list[Item] = []
-        token = self._lexer.peek()
-        if token.kind == "keyword" and token.text == "by":
-            self._lexer.next()
+        aggregates: list[Aggregate] = []
+        if self._takes_keyword("by"):
             keys = self._list(self._item)
+            if _is(self._lexer.peek(), "with"):
+                self._lexer.next()
+                aggregates = self._list(self._aggregate)
+        else:
+            aggregates = self._list(self._aggregate)
+            if self._takes_keyword("by"):
+                keys = self._list(self._item)
         self._distinct_names([*aggregates, *keys])
         return Group(tuple(aggregates), tuple(keys), word.span)
+
+    def _takes_keyword(self, word: str) -> bool:
+        token = self._lexer.peek()
+        if token.kind != "keyword" or token.text != word:
+            return False
+        self._lexer.next()
+        return True
 
     def _aggregate(self) -> Aggregate:
         word = self._lexer.next()
@@ -251,22 +264,28 @@ class _Parser:
         if word.kind != "name" or function not in AGGREGATES:
             hint = suggest(word.text, AGGREGATES) or "they are " + ", ".join(AGGREGATES)
             raise self._error(word, f"expected an aggregate, found {word.shown}", hint)
+        token = self._lexer.peek()
+        if function == "count" and not (token.kind == "symbol" and token.text == "("):
+            return self._named_count(word.span)
         self._expect("(")
         argument = None
         token = self._lexer.peek()
         if not (function == "count" and token.kind == "symbol" and token.text == ")"):
             argument = self._expressions.expression()
         span = word.span.to(self._expect(")").span)
-        token = self._lexer.peek()
-        if token.kind == "keyword" and token.text == "as":
-            self._lexer.next()
-            return Aggregate(function, argument, self._new_name(), span)
         if argument is None:
-            return Aggregate(function, None, function, span)
+            return self._named_count(span)
+        if self._takes_keyword("as"):
+            return Aggregate(function, argument, self._new_name(), span)
         own = _own_name(argument)
         if own is None:
             raise self._lexer.error(span, "a computed field needs a name: write as NAME")
         return Aggregate(function, argument, f"{function}_{own}", span)
+
+    def _named_count(self, span: Span) -> Aggregate:
+        """Of rows."""
+        name = self._new_name() if self._takes_keyword("as") else "count"
+        return Aggregate("count", None, name, span)
 
     def _distinct_names(self, items: list[Aggregate | Item]) -> None:
         seen = set()
