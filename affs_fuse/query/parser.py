@@ -91,6 +91,8 @@ class _Parser:
         verb = word.text.lower()
         if word.kind != "name" or verb not in SOURCES:
             hint = suggest(word.text, SOURCES) or "a query begins with a source and its path"
+            if word.kind == "literal":
+                hint = "a query quoted as one word is the last one: options stand in front of it"
             expected = "expected find, list or get"
             raise self._error(word, f"{expected}, found {word.shown}", hint)
         source, conditions = self._source(verb)

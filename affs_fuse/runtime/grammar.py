@@ -6,6 +6,7 @@ column and length of what is wrong; errors of arguments carry the argument's nam
 """
 
 import difflib
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -29,6 +30,8 @@ __all__ = [
 ]
 
 SUGGESTIONS_MAX = 3
+
+_BARE_WORD = re.compile(r"[A-Za-z]+\s+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +154,9 @@ def write_line(command: Command[Any], arguments: Mapping[str, Value]) -> str:
 
 def _rest_source(text: str) -> str:
     """How a rest stands in a line; what would be taken for options or one quoted word is quoted."""
-    return quote(text) if text.startswith(("-", "'")) else text
+    front = _BARE_WORD.match(text)
+    behind = text[front.end() :] if front is not None else ""
+    return quote(text) if text.startswith(("-", "'")) or behind.startswith("'") else text
 
 
 def _check(parameter: Parameter, value: Value) -> Value:
@@ -338,14 +343,18 @@ def split_for(line: str, command: Command[Any]) -> list[Word]:
 
 def _rest(line: str, after: int) -> Word | None:
     """Everything behind the options. A rest that is one word in single quotes, as a shell's user
-    has to write it, is what stands between them."""
+    has to write it, is what stands between them; also behind one bare word (`explain find '...'`).
+    """
     source = line[after:].strip()
     if not source:
         return None
     start = line.index(source, after)
     end = start + len(source)
-    if source.startswith("'"):
-        word = read_word(line, start)
+    front = _BARE_WORD.match(source)
+    quoted = source[front.end() :] if front is not None else source
+    if quoted.startswith("'"):
+        word = read_word(line, end - len(quoted))
         if word is not None and word.end == end:
-            return Word(word.text, source, start, end, bare=False)
+            text = source[: len(source) - len(quoted)] + word.text
+            return Word(text, source, start, end, bare=False)
     return Word(source, source, start, end)

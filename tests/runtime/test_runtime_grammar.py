@@ -246,3 +246,26 @@ def test_a_written_line_means_its_arguments(arguments: dict[str, Value]) -> None
     again = PROBE.parse_line(line)
     assert again.arguments == invocation.arguments
     assert again.line == line
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "explain find /people where age = 7 | limit 2",
+        "explain 'find /people where age = 7 | limit 2'",
+        "explain find '/people where age = 7 | limit 2'",
+    ],
+)
+def test_a_query_in_single_quotes(line: str) -> None:
+    """As a shell's user has to write it, with the source inside of them or in front."""
+    queries = Registry(COMMANDS)
+    asked = queries.parse_line(line)
+    assert asked.arguments == {"query": "find /people where age = 7 | limit 2"}
+    assert queries.parse_line(asked.line).arguments == asked.arguments
+
+
+@pytest.mark.parametrize("query", ["find 'x'", "'x'", "find\t'it''s' 'x'", "find 'x"])
+def test_a_query_that_looks_quoted_is_written_as_it_is(query: str) -> None:
+    queries = Registry(COMMANDS)
+    asked = queries.parse_arguments("explain", {"query": query})
+    assert queries.parse_line(asked.line).arguments == {"query": query}
