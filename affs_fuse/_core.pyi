@@ -154,6 +154,7 @@ class Lib:
     AFFS_ITEM_POLICY: Final[int]
     AFFS_ITEM_JOB: Final[int]
     AFFS_ITEM_VERIFIED: Final[int]
+    AFFS_ITEM_AUTHOR: Final[int]
     AFFS_OBJECT_ROOT: Final[int]
     AFFS_OBJECT_ORPHANS: Final[int]
     AFFS_OBJECT_COLLECTIONS: Final[int]

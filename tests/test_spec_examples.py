@@ -211,7 +211,7 @@ def test_the_query_page_has_every_word_of_the_language() -> None:
     "page",
     [
         "AUV.md", "AJIS.md", "ControlProtocol.md", "Errors.md", "QueryLanguage.md", "Records.md",
-        "Transfer.md",
+        "Transfer.md", "Provenance.md",
     ],
 )
 def test_each_specification_has_a_version_and_a_rule_for_change(page: str) -> None:

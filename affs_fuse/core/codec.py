@@ -196,6 +196,9 @@ class _Inode(NamedTuple):
     change: int
     parent: int
     data_kind: int = 0
+    changed_by: int = 0
+    created_commit: int = 0
+    changed_commit: int = 0
 
 
 class Inode(_Inode, _Struct, c="affs_inode"):

@@ -27,6 +27,7 @@ from pyfuse3 import (
     StatvfsData,
 )
 
+from affs_fuse.fuse.actors import Actors
 from affs_fuse.fuse.invalidation import KernelCaches
 from affs_fuse.fuse.lookup_counts import LookupCounts
 from affs_fuse.fuse.translate import (
@@ -42,6 +43,7 @@ from affs_fuse.posix.attributes import Attributes
 from affs_fuse.posix.namespace import Namespace
 from affs_fuse.runtime.engine import Engine
 from affs_fuse.runtime.latency import Latencies, LatencyStatistics
+from affs_fuse.volume.authors import acting
 
 __all__ = ["CACHE_TIMEOUT_S", "CONTROL_XATTR", "OperationStatistics", "Operations"]
 
@@ -96,6 +98,20 @@ def _handler(
     return guarded
 
 
+def _changing(
+    function: Callable[Concatenate["Operations", P], Coroutine[Any, Any, R]],
+) -> Callable[Concatenate["Operations", P], Coroutine[Any, Any, R]]:
+    """Of a handler that changes something for whoever its context names."""
+
+    @functools.wraps(function)
+    async def acted(self: "Operations", /, *arguments: P.args, **named: P.kwargs) -> R:
+        context: Any = named["ctx"] if named else arguments[-1]
+        with acting(self.author(context.uid, context.pid)):
+            return await function(self, *arguments, **named)
+
+    return acted
+
+
 class Operations(pyfuse3.Operations):
     """One mount's handlers. control_path: what CONTROL_XATTR reads as, "" for none. timeout_s: how
     long the kernel believes an answer without asking again. monotonic: seconds. latencies: where
@@ -127,6 +143,7 @@ class Operations(pyfuse3.Operations):
         self._timeout_s = timeout_s
         self._monotonic = monotonic
         self._latencies = latencies
+        self.author = Actors(engine.author, monotonic).author
         self._failures = 0
         self._read_bytes = 0
         self._written_bytes = 0
@@ -181,6 +198,7 @@ class Operations(pyfuse3.Operations):
             self.note_failure("forget", error)
 
     @_handler
+    @_changing
     async def create(
         self, parent_inode: int, name: bytes, mode: int, flags: int, ctx: RequestContext
     ) -> tuple[FileInfo, EntryAttributes]:
@@ -190,6 +208,7 @@ class Operations(pyfuse3.Operations):
         return FileInfo(fh=handle, keep_cache=True), self._counted(attributes)
 
     @_handler
+    @_changing
     async def mkdir(
         self, parent_inode: int, name: bytes, mode: int, ctx: RequestContext
     ) -> EntryAttributes:
@@ -200,6 +219,7 @@ class Operations(pyfuse3.Operations):
         )
 
     @_handler
+    @_changing
     async def mknod(
         self, parent_inode: int, name: bytes, mode: int, rdev: int, ctx: RequestContext
     ) -> EntryAttributes:
@@ -210,6 +230,7 @@ class Operations(pyfuse3.Operations):
         )
 
     @_handler
+    @_changing
     async def symlink(
         self, parent_inode: int, name: bytes, target: bytes, ctx: RequestContext
     ) -> EntryAttributes:
@@ -220,6 +241,7 @@ class Operations(pyfuse3.Operations):
         )
 
     @_handler
+    @_changing
     async def link(
         self, inode: int, new_parent_inode: int, new_name: bytes, ctx: RequestContext
     ) -> EntryAttributes:
@@ -228,14 +250,17 @@ class Operations(pyfuse3.Operations):
         )
 
     @_handler
+    @_changing
     async def unlink(self, parent_inode: int, name: bytes, ctx: RequestContext) -> None:
         await self._run(self._namespace.unlink, parent_inode, name)
 
     @_handler
+    @_changing
     async def rmdir(self, parent_inode: int, name: bytes, ctx: RequestContext) -> None:
         await self._run(self._namespace.rmdir, parent_inode, name)
 
     @_handler
+    @_changing
     async def rename(
         self,
         parent_inode_old: int,
@@ -260,6 +285,7 @@ class Operations(pyfuse3.Operations):
         return self._entry(await self._run(self._namespace.getattr, inode))
 
     @_handler
+    @_changing
     async def setattr(
         self,
         inode: int,
@@ -286,6 +312,7 @@ class Operations(pyfuse3.Operations):
         return await self._run(self._namespace.getxattr, inode, name, credentials_of(ctx))
 
     @_handler
+    @_changing
     async def setxattr(
         self, inode: int, name: bytes, value: bytes, ctx: RequestContext
     ) -> None:
@@ -296,6 +323,7 @@ class Operations(pyfuse3.Operations):
         return await self._run(self._namespace.listxattr, inode, credentials_of(ctx))
 
     @_handler
+    @_changing
     async def removexattr(self, inode: int, name: bytes, ctx: RequestContext) -> None:
         await self._run(self._namespace.removexattr, inode, name, credentials_of(ctx))
 
@@ -316,7 +344,9 @@ class Operations(pyfuse3.Operations):
 
     @_handler
     async def write(self, fh: int, off: int, buf: bytes) -> int:
-        written = await self._engine.write(fh, off, buf)
+        opener = self._namespace.handle_of(fh).credentials
+        with acting(self.author(opener.uid, opener.pid)):
+            written = await self._engine.write(fh, off, buf)
         self._written_bytes += written
         return written
 

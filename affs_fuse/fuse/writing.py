@@ -9,6 +9,7 @@ import errno
 import os
 import struct
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import NamedTuple
 
 from affs_fuse.core.checksum import Buffer
@@ -20,6 +21,7 @@ from affs_fuse.posix.changing import Writing
 from affs_fuse.posix.errors import posix_error
 from affs_fuse.posix.namespace import Namespace
 from affs_fuse.runtime.engine import Engine
+from affs_fuse.volume.authors import acting
 
 __all__ = ["WRITE", "Writes"]
 
@@ -59,7 +61,8 @@ class Writes:
     def take(self, header: Header, body: Buffer) -> int | None:
         """Bytes written; None, and nothing has happened, where it takes more than one turn."""
         request = self._request(header, body)
-        written = self._engine.write_at_once(*request)
+        with self._acting(header, request):
+            written = self._engine.write_at_once(*request)
         if written is not None:
             self._note(header, request, written)
         return written
@@ -67,9 +70,18 @@ class Writes:
     async def write(self, header: Header, body: Buffer) -> bytes:
         """The answer. Errors: as Engine.write."""
         request = self._request(header, body)
-        written = await self._engine.write(*request)
+        with self._acting(header, request):
+            written = await self._engine.write(*request)
         self._note(header, request, written)
         return _WRITE_OUT.pack(written, 0)
+
+    def _acting(self, header: Header, request: _Request) -> AbstractContextManager[None]:
+        """Who wrote. Of pages of a mapping only the opener is known."""
+        uid, pid = header.uid, header.pid
+        if request.told.paged:
+            opener = self._namespace.handle_of(request.handle).credentials
+            uid, pid = opener.uid, opener.pid
+        return acting(self._operations.author(uid, pid))
 
     def _request(self, header: Header, body: Buffer) -> _Request:
         handle, offset, size, flags, _, open_flags, _ = _WRITE_IN.unpack_from(body)

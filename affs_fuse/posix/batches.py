@@ -435,11 +435,11 @@ def _replace(context: Context, planned: _Planned, step: Replace, credentials: Cr
     dropped = replace(context.data, number, planned.replacement)
     if planned.capability is not None:
         xattrs.drop(context, number, planned.capability)
-    now = context.now_ns()
+    now = context.stamp()
     inode = inodes.changed(before, now)._replace(
         size=len(step.data),
         blocks=before.blocks - dropped,
-        mtime_ns=now,
+        mtime_ns=now.time_ns,
         mode=mode_after_truncating(before, credentials),
     )
     inodes.save(context.tree, number, inode)
@@ -451,6 +451,6 @@ def _declare(context: Context, step: Declare) -> Changed:
     number = step.seen.number
     context.collections.put(number, step.data)
     context.marks.note(number)
-    inode = inodes.changed(inodes.load(context.tree, number), context.now_ns())
+    inode = inodes.changed(inodes.load(context.tree, number), context.stamp())
     inodes.save(context.tree, number, inode)
     return Changed(number, inode)

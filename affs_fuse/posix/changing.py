@@ -93,14 +93,14 @@ def change(
     if truncation is not None and truncation.buffered is not None:
         context.data.reserve(1)
 
-    now = context.now_ns()
+    now = context.stamp()
     if truncation is not None:
         dropped = context.data.truncate(truncation)
         resized = stamp or truncation.size != inode.size
         after = after._replace(
             size=truncation.size,
             blocks=inode.blocks - dropped,
-            mtime_ns=now if resized else after.mtime_ns,
+            mtime_ns=now.time_ns if resized else after.mtime_ns,
         )
     if capability is not None:
         xattrs.drop(context, number, capability)
@@ -154,7 +154,7 @@ def write_at(
     context.volume.reserve_metadata(RoomKind.NORMAL)
     context.data.reserve(plan.new_blocks)
 
-    now = context.now_ns()
+    now = context.stamp()
     dropped = context.data.write(plan, handle.append)
     if capability is not None:
         xattrs.drop(context, number, capability)
@@ -166,10 +166,12 @@ def write_at(
         inode._replace(
             size=max(inode.size, end),
             blocks=inode.blocks - dropped,
-            mtime_ns=now,
-            ctime_ns=now,
+            mtime_ns=now.time_ns,
+            ctime_ns=now.time_ns,
             mode=mode,
             change=inode.change + 1,
+            changed_by=now.author,
+            changed_commit=now.commit,
         ),
     )
     context.marks.mark(number, *indexed)

@@ -6,7 +6,9 @@ from affs_fuse.posix.declarations import Collections
 from affs_fuse.posix.file_data import FileData
 from affs_fuse.posix.handles import Handles
 from affs_fuse.posix.indexes import Marks
+from affs_fuse.posix.inodes import Stamp
 from affs_fuse.posix.orphans import Orphans
+from affs_fuse.volume.authors import acting_number
 from affs_fuse.volume.volume import Volume
 from affs_fuse.volume.working import WorkingState
 
@@ -22,13 +24,13 @@ class Context:
     """
 
     __slots__ = (
+        "_now_ns",
         "collections",
         "data",
         "entropy",
         "handles",
         "hash_key",
         "marks",
-        "now_ns",
         "orphans",
         "referenced",
         "state",
@@ -45,7 +47,7 @@ class Context:
     ) -> None:
         self.volume = volume
         self.hash_key = volume.hash_key
-        self.now_ns = volume.clock.now_ns
+        self._now_ns = volume.clock.now_ns
         self.entropy = volume.entropy
         self.handles = handles
         self.referenced = referenced
@@ -55,6 +57,11 @@ class Context:
         self.orphans = Orphans(volume, state, self.data)
         self.collections = Collections(state.tree)
         self.marks = Marks(state.tree, self.collections)
+
+    def stamp(self) -> Stamp:
+        """Of what changes now."""
+        volume = self.volume
+        return Stamp(self._now_ns(), acting_number(), volume.generation)
 
     def in_use(self, number: int) -> bool:
         """Must an object without a name stay for now?"""

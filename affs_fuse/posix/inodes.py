@@ -6,6 +6,7 @@ handle remembers an object that is gone (removed, or not in the state that was r
 
 import errno
 import stat
+from typing import NamedTuple
 
 from affs_fuse.clock import Entropy
 from affs_fuse.core.codec import Inode
@@ -13,7 +14,9 @@ from affs_fuse.core.constants import ITEM_INODE, OBJECT_BITS
 from affs_fuse.core.tree import Tree
 from affs_fuse.posix.errors import posix_error
 
-__all__ = ["LINK_MAX", "changed", "load", "load_directory", "new", "object_id", "save", "type_of"]
+__all__ = [
+    "LINK_MAX", "Stamp", "changed", "load", "load_directory", "new", "object_id", "save", "type_of",
+]  # fmt: skip
 
 LINK_MAX = (1 << 31) - 1
 """Names of one object. ext4 stops at 65,000, btrfs at 65,535 in a directory, XFS at 2^31 - 1."""
@@ -57,14 +60,24 @@ def save(tree: Tree, number: int, inode: Inode) -> None:
     tree.put(number, ITEM_INODE, 0, fitting.pack())
 
 
+class Stamp(NamedTuple):
+    """What a change leaves in every inode that it is about: when, by whom (a number of the table of
+    authors), and in which commit."""
+
+    time_ns: int
+    author: int
+    commit: int
+
+
 def new(
-    number: int, mode: int, uid: int, gid: int, now_ns: int, entropy: Entropy, *, rdev: int = 0,
+    number: int, mode: int, uid: int, gid: int, now: Stamp, entropy: Entropy, *, rdev: int = 0,
     parent: int = 0, size: int = 0,
 ) -> Inode:  # fmt: skip
     """A fresh object's inode, with its first name. parent: of a directory, its parent directory."""
+    time_ns, author, commit = now
     return Inode(
-        size, 0, now_ns, now_ns, now_ns, now_ns, mode, uid, gid, 2 if parent else 1, rdev, 0, 1,
-        object_id(number, entropy), 1, parent,
+        size, 0, time_ns, time_ns, time_ns, time_ns, mode, uid, gid, 2 if parent else 1, rdev, 0, 1,
+        object_id(number, entropy), 1, parent, 0, author, commit, commit,
     )  # fmt: skip
 
 
@@ -73,18 +86,23 @@ def object_id(number: int, entropy: Entropy) -> bytes:
     return entropy(OBJECT_ID_RANDOM_BYTES) + number.to_bytes(OBJECT_BITS // 8, "big")
 
 
-def changed(inode: Inode, now_ns: int, *, links: int = 0, entries: int | None = None) -> Inode:
+def changed(inode: Inode, now: Stamp, *, links: int = 0, entries: int | None = None) -> Inode:
     """The inode after a change of its attributes (ctime), and with `entries`, of a directory's
     content (mtime, size); links: what to add to nlink.
     """
     if entries is None:
-        return inode._replace(ctime_ns=now_ns, change=inode.change + 1, nlink=inode.nlink + links)
+        return inode._replace(
+            ctime_ns=now.time_ns, change=inode.change + 1, nlink=inode.nlink + links,
+            changed_by=now.author, changed_commit=now.commit,
+        )  # fmt: skip
     return inode._replace(
         size=inode.size + entries,
-        mtime_ns=now_ns,
-        ctime_ns=now_ns,
+        mtime_ns=now.time_ns,
+        ctime_ns=now.time_ns,
         nlink=inode.nlink + links,
         change=inode.change + 1,
+        changed_by=now.author,
+        changed_commit=now.commit,
     )
 
 

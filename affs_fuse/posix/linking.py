@@ -48,7 +48,7 @@ def link(context: Context, number: int, parent: int, name: bytes) -> Attributes:
     indexed = context.marks.plan_member(parent, number)
     context.volume.reserve_metadata(RoomKind.NORMAL)
 
-    now = context.now_ns()
+    now = context.stamp()
     if opened is not None and nameless:
         context.orphans.take_back(number)
         opened.nameless = False
@@ -85,7 +85,7 @@ def unlink(context: Context, parent: int, name: bytes) -> int:
     indexed = context.marks.plan_member(parent, number)
     context.volume.reserve_metadata(RoomKind.REMOVE)
 
-    now = context.now_ns()
+    now = context.stamp()
     tree.delete(parent, ITEM_DENTRY, offset)
     context.marks.mark(number, indexed)
     inodes.save(tree, parent, inodes.changed(parent_inode, now, entries=-1))
@@ -117,7 +117,7 @@ def rmdir(context: Context, parent: int, name: bytes) -> int:
     context.collections.plan_gone(number)
     context.volume.reserve_metadata(RoomKind.REMOVE)
 
-    now = context.now_ns()
+    now = context.stamp()
     tree.delete(parent, ITEM_DENTRY, offset)
     inodes.save(tree, parent, inodes.changed(parent_inode, now, links=-1, entries=-1))
     return drop_name(context, number, inode, back, now)
@@ -131,7 +131,7 @@ def find_link(context: Context, number: int, parent: int, name: bytes) -> int:
     return offset if found is not None else directory.FULL
 
 
-def drop_name(context: Context, number: int, inode: Inode, back: int, now_ns: int) -> int:
+def drop_name(context: Context, number: int, inode: Inode, back: int, now: inodes.Stamp) -> int:
     """An object loses a name whose entry is gone; its number if it has none left, else 0.
 
     The places of the parent link and of the ORPHAN item were looked up before, and of a directory
@@ -140,7 +140,7 @@ def drop_name(context: Context, number: int, inode: Inode, back: int, now_ns: in
     if back != directory.FULL:
         context.tree.delete(number, ITEM_PARENT, back)
     links = -inode.nlink if stat.S_ISDIR(inode.mode) else -1
-    inode = inodes.changed(inode, now_ns, links=links)
+    inode = inodes.changed(inode, now, links=links)
     inodes.save(context.tree, number, inode)
     if inode.nlink:
         return 0

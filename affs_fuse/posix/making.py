@@ -86,7 +86,7 @@ def make(
     indexed = context.marks.plan_member(parent, number) if kind == stat.S_IFREG else 0
     context.volume.reserve_metadata(RoomKind.NORMAL)
 
-    now = context.now_ns()
+    now = context.stamp()
     inode, access = _fresh(
         context, number, mode, parent_inode, credentials, default, now,
         rdev=rdev if kind in (stat.S_IFCHR, stat.S_IFBLK) else 0,
@@ -122,7 +122,7 @@ def make_nameless(
     tree.touch(OBJECT_ORPHANS, ITEM_ORPHAN, number)
     context.volume.reserve_metadata(RoomKind.NORMAL)
 
-    now = context.now_ns()
+    now = context.stamp()
     inode, access = _fresh(context, number, mode, parent_inode, credentials, default, now)
     inode = inode._replace(nlink=0)
     inodes.save(tree, number, inode)
@@ -135,7 +135,7 @@ def make_nameless(
 
 def _fresh(
     context: Context, number: int, mode: int, parent_inode: Inode, credentials: Credentials,
-    default: Acl, now_ns: int, *, rdev: int = 0, parent: int = 0, size: int = 0,
+    default: Acl, now: inodes.Stamp, *, rdev: int = 0, parent: int = 0, size: int = 0,
 ) -> tuple[Inode, Acl]:  # fmt: skip
     """The inode of a new object with what it has from its directory; its access ACL, if any."""
     mode = initial_mode(mode, parent_inode, credentials, bool(default))
@@ -144,7 +144,7 @@ def _fresh(
         access, mode = acl.inherit(default, mode)
     gid = initial_gid(parent_inode, credentials)
     inode = inodes.new(
-        number, mode, credentials.uid, gid, now_ns, context.entropy,
+        number, mode, credentials.uid, gid, now, context.entropy,
         rdev=rdev, parent=parent, size=size,
     )  # fmt: skip
     return inode, access

@@ -470,7 +470,7 @@ class Namespace:
 
     def _note_access_of(self, number: int, inode: Inode) -> bool:
         """Move the access time if the policy says so and there is room; whether it moved."""
-        now = self._context.now_ns()
+        now = self._volume.clock.now_ns()
         if self._volume.read_only or not atime_due(inode, now, self._relatime):
             return False
         try:

@@ -131,7 +131,7 @@ def _move(context: Context, old: _Place, moved: _Named, new: _Place, met: _Named
     marked += _plan_marks(context, (new, met)) if met is not None else []
     context.volume.reserve_metadata(RoomKind.NORMAL)
 
-    now = context.now_ns()
+    now = context.stamp()
     context.tree.delete(old.parent, ITEM_DENTRY, old.offset)
     _put_name(context, moved, new, back, now)
     entries = 0 if met is not None else 1
@@ -160,7 +160,7 @@ def _exchange(context: Context, old: _Place, moved: _Named, new: _Place, met: _N
         marked = _plan_marks(context, (old, moved), (new, moved), (old, met), (new, met))
     context.volume.reserve_metadata(RoomKind.NORMAL)
 
-    now = context.now_ns()
+    now = context.stamp()
     _put_name(context, moved, new, back_moved, now)
     _put_name(context, met, old, back_met, now)
     if old.parent != new.parent:
@@ -195,7 +195,9 @@ def _place_link(context: Context, named: _Named, target: _Place) -> int:
     return back
 
 
-def _put_name(context: Context, named: _Named, target: _Place, back: int, now_ns: int) -> None:
+def _put_name(
+    context: Context, named: _Named, target: _Place, back: int, now: inodes.Stamp
+) -> None:
     """Let the entry at `target` name this object instead of its old one."""
     tree, number = context.tree, named.number
     payload = pack_name(number, named.kind, target.name)
@@ -203,5 +205,5 @@ def _put_name(context: Context, named: _Named, target: _Place, back: int, now_ns
     if named.back != directory.FULL:
         tree.delete(number, ITEM_PARENT, named.back)
     tree.put(number, ITEM_PARENT, back, pack_name(target.parent, named.kind, target.name))
-    inode = inodes.changed(named.inode, now_ns)
+    inode = inodes.changed(named.inode, now)
     inodes.save(tree, number, inode._replace(parent=target.parent) if inode.parent else inode)

@@ -23,6 +23,7 @@ from affs_fuse.posix.access import allows
 from affs_fuse.posix.errors import posix_error
 from affs_fuse.posix.file_data import FileData
 from affs_fuse.posix.permissions import EXECUTE, READ, Credentials
+from affs_fuse.volume.authors import Author
 from affs_fuse.volume.volume import Volume
 from affs_fuse.volume.working import WorkingState
 
@@ -114,6 +115,10 @@ class StateReader:
                     self.tree, self._key, number, name, self._credentials, self._data
                 )
         return found
+
+    def author(self, inode: Inode) -> Author | None:
+        """Who changed it last; None where nobody knows."""
+        return self._volume.authors.get(inode.changed_by)
 
     def newest_extent(self, number: int) -> int | None:
         """The commit that wrote the newest of a file's extents; None if it has none."""

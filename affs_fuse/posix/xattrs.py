@@ -149,7 +149,7 @@ def set_value(
     opened = context.handles.of(number)
     if opened is not None:
         opened.plain = False
-    inodes.save(context.tree, number, inodes.changed(inode, context.now_ns()))
+    inodes.save(context.tree, number, inodes.changed(inode, context.stamp()))
 
 
 def remove_value(context: Context, number: int, name: bytes, credentials: Credentials) -> None:
@@ -167,7 +167,7 @@ def remove_value(context: Context, number: int, name: bytes, credentials: Creden
         raise posix_error(errno.ENODATA)
     context.volume.reserve_metadata(RoomKind.REMOVE)
     drop(context, number, found)
-    inodes.save(context.tree, number, inodes.changed(inode, context.now_ns()))
+    inodes.save(context.tree, number, inodes.changed(inode, context.stamp()))
 
 
 def drop(context: Context, number: int, found: Found) -> None:
@@ -226,7 +226,7 @@ def _set_acl(
         _put(context, number, name, acl.pack(entries), found)
     elif found.payload is not None:
         drop(context, number, found)
-    changed = inodes.changed(inode, context.now_ns())
+    changed = inodes.changed(inode, context.stamp())
     inodes.save(context.tree, number, changed._replace(mode=mode))
 
 

@@ -24,6 +24,7 @@ from affs_fuse.core.constants import (
     INTENT_SMALL,
     OBJECT_BITS,
 )
+from affs_fuse.volume.authors import Author
 
 __all__ = [
     "ATTRIBUTES", "KIND_WORDS", "MISSING", "Entry", "FileAttribute", "Getter", "Needs", "Scope",
@@ -44,6 +45,7 @@ class Needs(IntFlag):
     CONTENT = 1
     XATTRS = 2
     BIRTHS = 4
+    AUTHORS = 8
 
 
 class Entry:
@@ -52,7 +54,8 @@ class Entry:
     change: added, changed or "" (known only to `changed since`)."""
 
     __slots__ = (
-        "birth", "change", "directory", "inode", "name", "number", "text", "value", "xattrs",
+        "author", "birth", "change", "directory", "inode", "name", "number", "text", "value",
+        "xattrs",
     )  # fmt: skip
 
     def __init__(self, number: int, inode: Inode, directory: bytes, name: bytes) -> None:
@@ -64,6 +67,7 @@ class Entry:
         self.text = b""
         self.xattrs: dict[str, Value] = {}
         self.birth: int | None = None
+        self.author: Author | None = None
         self.change = ""
 
     @property
@@ -148,6 +152,16 @@ def _declared() -> list[FileAttribute]:
         one("data_commit", int, lambda entry: entry.birth,
             "number of the commit that wrote the newest of its extents; Null without extents",
             Needs.BIRTHS),
+        one("created_commit", int, lambda entry: entry.inode.created_commit or None,
+            "number of the commit that had it first; Null where that is not known"),
+        one("changed_commit", int, lambda entry: entry.inode.changed_commit or None,
+            "number of the commit that has its last change"),
+        one("changed_by", str, lambda entry: entry.author.name if entry.author else None,
+            "program or command that made its last change; Null where nobody knows", Needs.AUTHORS),
+        one("changed_uid", int, lambda entry: entry.author.uid if entry.author else None,
+            "number of the user who did", Needs.AUTHORS),
+        one("changed_how", str, lambda entry: entry.author.kind if entry.author else None,
+            "process or command", Needs.AUTHORS),
         one("xattrs", dict, lambda entry: entry.xattrs,
             "extended attributes: Strings, or Binary where they are no UTF-8", Needs.XATTRS),
         one("change", str, lambda entry: entry.change,

@@ -108,6 +108,7 @@ class EntryLoader:
         self._early = wanted.early
         self._xattrs = Needs.XATTRS in wanted.needs
         self._births = Needs.BIRTHS in wanted.needs
+        self._authors = Needs.AUTHORS in wanted.needs
         self._content = wanted.records and Needs.CONTENT in wanted.needs
 
     def load(self, entry: Entry) -> Entry | None:
@@ -127,6 +128,8 @@ class EntryLoader:
             }
         if self._births and inode.blocks:
             entry.birth = self._reader.newest_extent(entry.number)
+        if self._authors:
+            entry.author = self._reader.author(inode)
         if self._content and not self._read(entry):
             return None
         report.files += 1

@@ -138,7 +138,8 @@ class Context:
     `status`. expect: basis of the plan that was confirmed; the engine compares it in the turn of
     the change. observation: figures of the daemon itself. effects: where a command that changes
     something notes what it changed. role: what the session may for this invocation. directory: what
-    relative paths begin at. sessions, accounts, entropy: for commands about who is who."""
+    relative paths begin at. begun_seq: of the last
+    durable commit when it began. sessions, accounts, entropy: for commands about who is who."""
 
     engine: EnginePort
     events: EventBus
@@ -155,6 +156,7 @@ class Context:
     accounts: Accounts
     entropy: Entropy
     expect: Basis = None
+    begun_seq: int = 0
     effects: Effects = dataclasses.field(default_factory=Effects)
 
     @property

@@ -37,6 +37,7 @@ from affs_fuse.runtime.session import Session, Sessions
 from affs_fuse.runtime.shown import Shown
 from affs_fuse.runtime.statistics import Requests, RequestStatistics
 from affs_fuse.runtime.trace import current_trace, is_trace, new_trace, traced
+from affs_fuse.volume.authors import COMMAND, Author, acting
 
 __all__ = ["Dispatcher", "Running"]
 
@@ -266,8 +267,11 @@ class Dispatcher:
         raise _unconfirmed(invocation, plan, _token(invocation, plan), Confirmation.TOKEN)
 
     async def _recorded(self, context: Context, invocation: Invocation) -> Value:
+        context = replace(context, begun_seq=self._engine.seq)
+        author = Author(context.session.identity.uid, COMMAND, invocation.command.name)
         try:
-            result = await invocation.command.run(context, invocation.options)
+            with acting(self._engine.author(author)):
+                result = await invocation.command.run(context, invocation.options)
         except AffsError as error:
             await self._record(context, invocation, error.code, {})
             raise
@@ -309,6 +313,7 @@ class Dispatcher:
             "ok": not error,
             "error": error,
             "result": result,
+            "begun_seq": context.begun_seq,
             **effect,
         }
         with trio.CancelScope(shield=True):

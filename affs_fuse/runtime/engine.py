@@ -8,7 +8,7 @@ here, on the loop's thread. It is the one place that decides what goes to a work
 """
 
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, ParamSpec, TypeVar
@@ -21,6 +21,7 @@ from affs_fuse.errors import AffsError
 from affs_fuse.posix.changing import Writing
 from affs_fuse.posix.namespace import Namespace
 from affs_fuse.runtime.asker import Asker
+from affs_fuse.runtime.authoring import author_number
 from affs_fuse.runtime.collection_reading import CollectionReading
 from affs_fuse.runtime.collections import Collections
 from affs_fuse.runtime.committer import Committer, CommitterStatistics
@@ -30,12 +31,11 @@ from affs_fuse.runtime.events import EventBus
 from affs_fuse.runtime.expectation import Basis
 from affs_fuse.runtime.file_space import FileSpace
 from affs_fuse.runtime.governor import request_times
+from affs_fuse.runtime.histories import Histories
 from affs_fuse.runtime.holds import Hold, Holds
-from affs_fuse.runtime.import_order import ImportOrder
 from affs_fuse.runtime.imports import Imports
 from affs_fuse.runtime.index_upkeep import IndexUpkeep
 from affs_fuse.runtime.indexes import Indexes
-from affs_fuse.runtime.inputs import Input
 from affs_fuse.runtime.jobs import Jobs
 from affs_fuse.runtime.kernel import KernelPort
 from affs_fuse.runtime.latency import Latencies
@@ -43,7 +43,7 @@ from affs_fuse.runtime.ledger import Ledger
 from affs_fuse.runtime.loader import Loader
 from affs_fuse.runtime.opened_states import EMPTY, WORKING, OpenedStates
 from affs_fuse.runtime.operation_entries import append_entry, newest_entries
-from affs_fuse.runtime.ports import Emit, Listener, Plain
+from affs_fuse.runtime.ports import Emit, Plain
 from affs_fuse.runtime.queries import Queries
 from affs_fuse.runtime.record_operations import Operation
 from affs_fuse.runtime.records import Records
@@ -120,6 +120,7 @@ class Engine:
         latencies: Latencies | None = None,
     ) -> None:
         self._volume = volume
+        self.author = partial(author_number, volume)
         self._namespace = namespace
         self._events = events
         self._kernel = kernel
@@ -158,21 +159,7 @@ class Engine:
         self._states = OpenedStates(volume, self._committer, self._jobs.wake_reclaim)
         self._index_upkeep = IndexUpkeep(volume, namespace, self._loader)
         self._queries = Queries(volume, self._loader, self._states, self._index_upkeep)
-        steps = Steps(
-            namespace, kernel, self.run_and_clean,
-            self._index_upkeep.before(self._committer.commit),
-            self._writeback.release, self._writeback.throttle,
-        )
-        self.indexes = Indexes(
-            volume, namespace.files, steps, self._loader, self._states, self._index_upkeep,
-            self._committer.commit,
-        )
-        reading = CollectionReading(volume, self._loader, self._states, self._queries.pool)
-        self.collections = Collections(namespace.files, steps, reading)
-        self._records = Records(namespace, steps, self.collections.admission)
-        self._imports = Imports(
-            namespace.files, self._records, self.run, self._committer.commit, volume.clock
-        )
+        self._begin_records()
         self.settings = VolumeSettings(volume, self._committer, events)
         self.viewing = Viewing(
             volume, namespace, self._loader, kernel, following=settings.following
@@ -180,6 +167,28 @@ class Engine:
         self._operations = 0
         self._started = volume.clock.monotonic()
         self._started_ns = volume.clock.now_ns()
+
+    def _begin_records(self) -> None:
+        """What works on records and on what became of them."""
+        files, commit = self._namespace.files, self._index_upkeep.before(self._committer.commit)
+        steps = Steps(
+            self._namespace, self._kernel, self.run_and_clean, commit, self._writeback.release,
+            self._writeback.throttle,
+        )
+        self.indexes = Indexes(
+            self._volume, files, steps, self._loader, self._states, self._index_upkeep,
+            self._committer.commit,
+        )
+        reading = CollectionReading(
+            self._volume, self._loader, self._states, self._queries.pool
+        )
+        self.collections = Collections(files, steps, reading)
+        self._records = Records(self._namespace, steps, self.collections.admission)
+        imports = Imports(files, self._records, self.run, commit, self._volume.clock)
+        self.import_records, self.drop_import = imports.carry_out, imports.drop
+        self.imports = imports.unfinished
+        histories = Histories(self._volume, self._loader, self._states)
+        self.history, self.blame = histories.history, histories.blame
 
     @property
     def core_tasks(self) -> list[Callable[[], Any]]:
@@ -528,17 +537,9 @@ class Engine:
     ) -> Plain:
         return await self._queries.run(line, asker, emit, bare=bare)
 
-    async def import_records(
-        self, order: ImportOrder, asker: Session, input: Input, listener: Listener,
-        begin: Callable[[], Awaitable[None]],
-    ) -> Plain:
-        return await self._imports.carry_out(order, asker.identity, input, listener, begin)
-
-    async def imports(self, asker: Session) -> list[Plain]:
-        return await self._imports.unfinished(asker.identity)
-
-    async def drop_import(self, path: str, asker: Session) -> Plain:
-        return await self._imports.drop(path, asker.identity)
+    @property
+    def seq(self) -> int:
+        return self._volume.durable_seq
 
     async def explain(
         self, line: str, asker: Asker, *, analyze: bool

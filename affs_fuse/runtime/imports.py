@@ -24,6 +24,7 @@ from affs_fuse.runtime.policy import Identity
 from affs_fuse.runtime.ports import Listener, Plain
 from affs_fuse.runtime.queries import credentials_of
 from affs_fuse.runtime.records import Records
+from affs_fuse.runtime.session import Session
 
 __all__ = ["Imports"]
 
@@ -47,12 +48,12 @@ class Imports:
         self._at_work: set[int] = set()
 
     async def carry_out(
-        self, order: ImportOrder, identity: Identity, input: Input, listener: Listener,
+        self, order: ImportOrder, asker: Session, input: Input, listener: Listener,
         begin: Callable[[], Awaitable[None]],
     ) -> Plain:
         """Import all of an input. begin: called when it is wanted. The summary (as ports.py says).
         Errors: import.*, record.*, query.*; volume.*, device.*"""
-        target = await self._target(order.path, identity)
+        target = await self._target(order.path, asker.identity)
         with self._alone(target, order.dry_run):
             known = await self._run(self._files.cursor_of, target.directory)
             run = ImportRun(
@@ -62,10 +63,10 @@ class Imports:
             await begin()
             return await run.carry_out(input)
 
-    async def unfinished(self, identity: Identity) -> list[Plain]:
+    async def unfinished(self, asker: Session) -> list[Plain]:
         """path, and what the cursor says."""
         found: list[Plain] = []
-        credentials = credentials_of(identity)
+        credentials = credentials_of(asker.identity)
         for path, payload in await self._run(self._files.cursors, credentials):
             row: Plain = {"path": path.decode("utf-8", "replace"), "damaged": False}
             try:
@@ -77,15 +78,15 @@ class Imports:
             found.append({**row, **about})
         return found
 
-    async def drop(self, path: str, identity: Identity) -> Plain:
+    async def drop(self, path: str, asker: Session) -> Plain:
         """Forget the unfinished import into a directory; its records stay. not_found:
         import.nothing."""
-        target = await self._target(path, identity)
+        target = await self._target(path, asker.identity)
         with self._alone(target, False):
             if await self._run(self._files.cursor_of, target.directory) is None:
                 raise nothing_unfinished(path)
             end = Cursor(target.path, target.directory, b"")
-            await self._records.apply([], identity, cursor=end)
+            await self._records.apply([], asker.identity, cursor=end)
         return {"path": path}
 
     async def _target(self, path: str, identity: Identity) -> Target:

@@ -33,6 +33,7 @@ from affs_fuse.runtime.inputs import Input
 from affs_fuse.runtime.record_operations import Operation
 from affs_fuse.runtime.session import Session
 from affs_fuse.runtime.settings_port import SettingKey, SettingsPort
+from affs_fuse.volume.authors import Author
 
 __all__ = ["Emit", "EnginePort", "Listener", "Plain", "SettingKey", "SettingsPort"]
 
@@ -63,6 +64,14 @@ class EnginePort(Protocol):
 
     @property
     def collections(self) -> CollectionsPort: ...
+
+    @property
+    def seq(self) -> int:
+        """Of the last durable commit."""
+
+    @property
+    def author(self) -> Callable[[Author], int]:
+        """The number of an author, for `acting`."""
 
     async def status(self) -> Plain:
         """uuid, label, backends (list of paths), mount (path or ""; these two as
@@ -197,6 +206,20 @@ class EnginePort(Protocol):
     async def plan_records(self, operations: Sequence[Operation], asker: Session) -> Plain:
         """changes (action, path, before, after, to), basis; nothing changed."""
 
+    def history(
+        self, path: str, asker: Session, *, state: str | None, everything: bool
+    ) -> AsyncGenerator[Plain, None]:
+        """The changes of an object (path: or its id) from state to state, newest first
+        (docs/specs/Provenance.md). state (state dict, None: the working one), time_ns, commit and
+        by ({uid, kind, name}; None where nobody knows) of the last change before it, kind
+        ("created" | "changed" | "removed"), what (list), path, from (of what was renamed), id,
+        size, size_before, replaced and replaced_by (id of another object that had the path before,
+        or has it afterwards). not_found: record.not_found, state.*"""
+
+    def blame(self, path: str, asker: Session, *, state: str | None) -> AsyncGenerator[Plain, None]:
+        """Of each leaf of a record: place, value, id (of the record), and as of `history` state,
+        time_ns, commit, by. record.*, state.*"""
+
     async def import_records(
         self, order: ImportOrder, asker: Session, input: Input, listener: Listener,
         begin: Callable[[], Awaitable[None]],
@@ -274,6 +297,6 @@ class EnginePort(Protocol):
     async def record_operation(self, entry: Plain) -> int:
         """Appends to the operation log, which no rollback touches; the entry's number. Keys:
         time_ns, command, line, uid, user, role, session, trace, ok (bool), error (code or ""),
-        result (small object), before and after (sides of an effect, or empty), and undoes (number)
-        where the operation reverses another. An entry with an effect is durable when this
-        returns."""
+        result (small object), begun_seq (as seq, when the command began), before and after (sides
+        of an effect, or empty), and undoes (number) where the operation reverses another. An entry
+        with an effect is durable when this returns."""

@@ -124,7 +124,10 @@ def _settle(spec: Spec, inode: Inode | None, kind: int, data_end: int) -> None:
         spec.pieces, spec.inline = [], b""
     spec.inline = spec.inline[:size] if not spec.pieces else b""
     spec.pieces = _fitting(spec.pieces, size)
-    spec.inode = made._replace(size=size, parent=parent, nlink=nlink, blocks=0)
+    spec.inode = made._replace(
+        size=size, parent=parent, nlink=nlink, blocks=0,
+        changed_by=0, created_commit=0, changed_commit=0,  # commits and authors of another volume
+    )  # fmt: skip
 
 
 def _fitting(pieces: list[Piece], size: int) -> list[Piece]:

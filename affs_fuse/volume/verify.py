@@ -15,6 +15,7 @@ from affs_fuse.auv import AuvError, decode
 from affs_fuse.core.codec import Commit, Owner, Pointer, State, StatePointer, Superblock
 from affs_fuse.core.constants import (
     BLOCK_SIZE,
+    ITEM_AUTHOR,
     ITEM_JOB,
     ITEM_OPERATION,
     ITEM_POLICY,
@@ -290,7 +291,7 @@ class CommitCheck:
         """What the system tree holds is values."""
         names = {
             ITEM_OPERATION: "operation", ITEM_POLICY: "setting", ITEM_JOB: "job",
-            ITEM_VERIFIED: "verification",
+            ITEM_VERIFIED: "verification", ITEM_AUTHOR: "author",
         }
         for (number, kind, offset), payload in self._nodes.items(self.record.system_root, ""):
             self._report.items += 1

@@ -271,6 +271,9 @@ class NamespaceCheck:
             self._report.objects += 1
             if number >= self._next_object:
                 self._complain("verify.object_number", f"object {number} was never given out", 0)
+            if inode.changed_commit > self._state.seq:
+                why = f"object {number}: changed in the future (commit {inode.changed_commit})"
+                self._complain("verify.birth", why, number)
         if stat.S_ISDIR(inode.mode) and inode.nlink:
             if sign > 0:
                 self._model.directories[number] = inode.parent

@@ -24,6 +24,7 @@ from affs_fuse.core.tree import NodeCache, NodeMissing, Tree
 from affs_fuse.device.device import Buffer
 from affs_fuse.errors import AffsError, Category
 from affs_fuse.volume import layout
+from affs_fuse.volume.authors import Authors
 from affs_fuse.volume.commit import (
     OBJECT_NUMBERS_AHEAD,
     Cut,
@@ -95,8 +96,9 @@ class Volume:
         self._readers: dict[int, int] = {}
         self._changed_outside = False
         self._roots_cut = self._roots_now()
-        self.log = OperationLog(parts.trees.system)
-        self.settings = Settings(parts.trees.system)
+        system = parts.trees.system
+        self.log, self.settings = OperationLog(system), Settings(system)
+        self.authors = Authors(system)
         self._flush: Callable[[], None] = _nothing
         self._change = Change(self.fail)
         self.attempt = self._change.attempt
@@ -105,9 +107,7 @@ class Volume:
 
     @classmethod
     def open(cls, path: str, options: OpenOptions | None = None) -> "Volume":
-        """Open a volume by its path. Errors: device.*, volume.* (opening.open_parts has the
-        list).
-        """
+        """Open a volume by its path. Errors: device.*, volume.* (opening.open_parts)."""
         return cls(open_parts(path, options or OpenOptions()))
 
     def close(self) -> None:

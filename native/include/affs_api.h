@@ -105,6 +105,7 @@
 #define AFFS_ITEM_POLICY 65
 #define AFFS_ITEM_JOB 66
 #define AFFS_ITEM_VERIFIED 67
+#define AFFS_ITEM_AUTHOR 68
 
 /* ---- object numbers with a meaning of their own ---- */
 #define AFFS_OBJECT_ROOT 1
@@ -330,7 +331,10 @@ typedef struct {
     uint64_t change;
     uint64_t parent; /* of a directory: its parent directory; else 0 */
     uint8_t data_kind;
-    uint8_t reserved[15];
+    uint8_t reserved[3];
+    uint32_t changed_by;     /* number of an author, 0 unknown */
+    uint64_t created_commit; /* seq of the commits that have its making and its last change; */
+    uint64_t changed_commit; /* 0 unknown */
 } affs_inode;
 
 /* DiskLayout "Name item": payload of DENTRY (object = the child) and PARENT (object = the parent

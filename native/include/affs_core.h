@@ -150,7 +150,7 @@ AFFS_AT(affs_segment_header, intent, 72);
 AFFS_AT(affs_segment_header, reserved1, 73);
 AFFS_AT(affs_segment_header, reserved, 80);
 
-AFFS_SIZE_IS(affs_inode, 128);
+AFFS_SIZE_IS(affs_inode, 136);
 AFFS_AT(affs_inode, size, 0);
 AFFS_AT(affs_inode, blocks, 8);
 AFFS_AT(affs_inode, atime_ns, 16);
@@ -169,6 +169,9 @@ AFFS_AT(affs_inode, change, 96);
 AFFS_AT(affs_inode, parent, 104);
 AFFS_AT(affs_inode, data_kind, 112);
 AFFS_AT(affs_inode, reserved, 113);
+AFFS_AT(affs_inode, changed_by, 116);
+AFFS_AT(affs_inode, created_commit, 120);
+AFFS_AT(affs_inode, changed_commit, 128);
 
 AFFS_SIZE_IS(affs_name, 16);
 AFFS_AT(affs_name, object, 0);

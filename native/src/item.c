@@ -157,7 +157,7 @@ int affs_verify_key(uint8_t tree, const affs_key *key)
                                         key->object <= AFFS_POINTER_REDO);
         break;
     case AFFS_TREE_SYSTEM:
-        ok = key->type >= AFFS_ITEM_OPERATION && key->type <= AFFS_ITEM_VERIFIED;
+        ok = key->type >= AFFS_ITEM_OPERATION && key->type <= AFFS_ITEM_AUTHOR;
         break;
     case AFFS_TREE_SPACE:
         ok = key->object < AFFS_SEGMENTS_MAX &&
@@ -181,6 +181,7 @@ static int verify_inode(const affs_key *key, const uint8_t *payload, size_t leng
     type = inode.mode >> TYPE_SHIFT;
     if (inode.mode > MODE_MAX || !type_ok(type) || inode.size > OFFSET_MAX ||
         inode.blocks > BLOCKS_MAX || inode.flags != 0 || inode.data_kind >= AFFS_INTENTS ||
+        inode.created_commit > inode.changed_commit ||
         !affs_is_zero(inode.reserved, sizeof inode.reserved))
         return AFFS_E_FIELD;
     if (type == TYPE_DIRECTORY ? inode.nlink == 1 || !object_ok(inode.parent) : inode.parent != 0)

@@ -180,7 +180,10 @@ static void inodes(void)
     ACCEPTED(directory, affs_inode, nlink, 0);
     REFUSED(directory, affs_inode, parent, 0);
     REFUSED(directory, affs_inode, parent, (uint64_t)1 << 48);
-    for (size_t at = offsetof(affs_inode, reserved); at < sizeof(affs_inode); at++)
+    ACCEPTED(file, affs_inode, changed_by, UINT32_MAX);
+    ACCEPTED(file, affs_inode, changed_commit, UINT64_MAX);
+    REFUSED(file, affs_inode, created_commit, 1);
+    for (size_t at = offsetof(affs_inode, reserved); at < offsetof(affs_inode, changed_by); at++)
         CHECK_EQUAL(with_bytes(file, at, 1, 1), AFFS_E_FIELD);
     for (size_t at = 0; at < 16; at++) /* the last six bytes are the object's number */
         CHECK_EQUAL(with_bytes(file, offsetof(affs_inode, object_id) + at, 1, 0xEE),

@@ -6,7 +6,7 @@ import inspect
 import os
 import struct
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pyfuse3
 import pytest
@@ -19,6 +19,7 @@ from affs_fuse.fuse.more_operations import MoreOperations
 from affs_fuse.fuse.operations import Operations
 from affs_fuse.fuse.requests import Header, RequestServer
 from affs_fuse.fuse.writing import WRITE, Writes
+from affs_fuse.posix.namespace import Credentials, Namespace
 from affs_fuse.runtime.latency import Latencies
 
 FAILURES: list[tuple[Exception, int, bool]] = [
@@ -122,6 +123,12 @@ async def test_cancelling_is_not_taken_for_a_failure(name: str) -> None:
     made._run = wait  # type: ignore[assignment]
     engine: Any = SimpleNamespace(run_and_clean=wait, write=wait, release=wait, sync=wait)
     made._engine = engine
+    made.author = lambda uid, pid: 0
+    opened: Any = SimpleNamespace(credentials=Credentials(0, 0))
+    made._namespace = cast(Any, SimpleNamespace(
+        **{name: None for name in dir(Namespace) if name[0] != "_"}
+        | {"handle_of": lambda handle: opened}
+    ))  # fmt: skip
     if name in ("statfs", *SILENT):
         return  # they do not wait
     with trio.move_on_after(0.01) as scope:

@@ -11,6 +11,7 @@ from mounted import Mounted
 
 from affs_ctl.client import Client
 from affs_fuse.errors import AffsError
+from affs_fuse.protocol import Event
 from affs_fuse.runtime.commands import COMMANDS
 
 Answer = Any
@@ -171,6 +172,28 @@ def records(talk: Talk) -> None:
     assert not {"cid", "people/cid"} & talk.files().keys()
 
 
+def moving_records(talk: Talk) -> None:
+    """Records from bytes of the client and back, and who changed them."""
+    call = talk.client.start("import - /people --format jsonl --name name")
+    event = next(part.event for part in call if isinstance(part, Event))
+    assert event["kind"] == "input"
+    line = b'{"name": "eve", "age": 4}\n'
+    for data in (line, line + b"{"):
+        talk.client.command("input", {"input": event["input"], "data": data})
+    talk.client.command("input", {"input": event["input"], "end": True})
+    assert call.result()["refused"] == 2
+    talk.said |= {"import", "input"}
+    assert json.loads(talk.files()["people/eve"]) == {"name": "eve", "age": 4}
+    assert talk("imports") == []
+    assert talk.fails("drop-import /people") == "import.nothing"
+    talk('export --format csv find /people where name = "eve"', rows=1)
+    assert talk.items == [b"name,age\neve,4\n"]
+    talk("history /people/eve", changes=1)
+    assert talk.items[0]["by"]["name"] == "import"
+    talk("blame /people/eve", fields=2)
+    assert [row["place"] for row in talk.items] == ["name", "age"]
+
+
 def resumed(talk: Talk, session: str) -> Client | None:
     try:
         return Client.connect(str(talk.mounted.control), session=session)
@@ -208,7 +231,7 @@ def access(talk: Talk) -> None:
     talk("pwd", directory="/people")
     talk("diff one working --path ann", count=1)
     assert talk.fails("cd ann") == "session.directory"
-    lines = [entry["line"] for entry in talk("history --limit 3")]
+    lines = [entry["line"] for entry in talk("lines --limit 3")]
     assert lines == ["pwd", "diff one working --path ann", "cd ann"]
     assert [one["own"] for one in talk("who") if one["attached"]] == [True]
     session = talk.client.welcome.session
@@ -245,7 +268,7 @@ def about(talk: Talk) -> None:
 
 
 PARTS: tuple[Callable[[Talk], None], ...] = (
-    states, going_back, asking, records, access, automation, about,
+    states, going_back, asking, records, moving_records, access, automation, about,
 )  # fmt: skip
 
 

@@ -36,7 +36,8 @@ def test_set_get_list_remove(bench: Bench) -> None:
     bench.now += 3
     bench.run(space.removexattr, number, names[0], ROOT)
     assert bench.find("/f").inode == before._replace(
-        ctime_ns=bench.now, change=before.change + len(names) + 1, blocks=1
+        ctime_ns=bench.now, change=before.change + len(names) + 1, blocks=1,
+        changed_commit=bench.volume.generation,
     )
     for act in (space.getxattr, space.removexattr):
         with failing(errno.ENODATA):

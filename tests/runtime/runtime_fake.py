@@ -64,6 +64,7 @@ class FakeEngine:
         self.gate: trio.Event | None = None
         self.meanwhile: Callable[[str], None] = lambda name: None
         self.failure: Exception | None = None
+        self.author: Callable[[Any], int] = lambda author: 0
 
     async def _verb(self, name: str) -> None:
         self.calls.append(name)

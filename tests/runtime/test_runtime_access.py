@@ -175,7 +175,7 @@ async def test_a_token_is_shown_once_and_kept_as_a_hash(runtime: FakeRuntime) ->
     secret = token.split("_")[2].encode()
     kept = [encode(value) for value in runtime.engine.settings.kept.values()]
     logged = [encode(entry) for entry in runtime.engine.log]
-    shown = [encode(await owner.ok(line)) for line in ("log", "tokens", "history", "who")]
+    shown = [encode(await owner.ok(line)) for line in ("log", "tokens", "lines", "who")]
     assert not [one for one in [*kept, *logged, *shown] if secret in one]
     assert "hash" not in (await owner.ok("tokens"))[0]
 
@@ -254,10 +254,10 @@ async def test_a_session_is_resumed_by_who_opened_it(runtime: FakeRuntime) -> No
     desk.session = again
     assert await desk.ok("pwd") == {"directory": "/a/b"}
     assert await desk.ok("pwd", session={"directory": "x"}) == {"directory": "/a/b/x"}
-    history = await desk.ok("history")
+    history = await desk.ok("lines")
     assert [entry["line"] for entry in history] == ["cd /a", "cd /nowhere", "cd b", "pwd", "pwd"]
-    assert [entry["number"] for entry in await desk.ok("history --failed")] == [2]
-    assert [entry["line"] for entry in await desk.ok("history cd --limit 1")] == ["cd b"]
+    assert [entry["number"] for entry in await desk.ok("lines --failed")] == [2]
+    assert [entry["line"] for entry in await desk.ok("lines cd --limit 1")] == ["cd b"]
     runtime.sessions.detach(again)
     runtime.time.ticks += 3600 * 1000 + 10
     _, resumed = runtime.sessions.greet(OWNER, "shell", first.id, None)

@@ -37,13 +37,14 @@ from affs_fuse.runtime.commands.personality import (
 )
 from affs_fuse.runtime.commands.pin import PIN
 from affs_fuse.runtime.commands.ping import PING
+from affs_fuse.runtime.commands.provenance import BLAME, HISTORY
 from affs_fuse.runtime.commands.publish import PUBLISH
 from affs_fuse.runtime.commands.records import BATCH, CREATE, ERASE, MOVE, UPDATE
 from affs_fuse.runtime.commands.restore import RESTORE
 from affs_fuse.runtime.commands.retention import EXPIRE, RETENTION, SET_RETENTION
 from affs_fuse.runtime.commands.roles import GRANT, REVOKE, ROLES
 from affs_fuse.runtime.commands.rollback import ROLLBACK
-from affs_fuse.runtime.commands.session import CD, HISTORY, PWD, WHO
+from affs_fuse.runtime.commands.session import CD, LINES, PWD, WHO
 from affs_fuse.runtime.commands.show import SHOW
 from affs_fuse.runtime.commands.slow import SLOW
 from affs_fuse.runtime.commands.status import STATUS
@@ -81,6 +82,8 @@ COMMANDS: tuple[Command[Any], ...] = (
     LIST,
     GET,
     EXPLAIN,
+    HISTORY,
+    BLAME,
     RESTORE,
     RETENTION,
     SET_RETENTION,
@@ -128,7 +131,7 @@ COMMANDS: tuple[Command[Any], ...] = (
     REVOKE_TOKEN,
     CD,
     PWD,
-    HISTORY,
+    LINES,
     WHO,
     PING,
     HELP,

@@ -1,4 +1,4 @@
-"""`cd`, `pwd`, `history` and `who`: the session itself, and the others.
+"""`cd`, `pwd`, `lines` and `who`: the session itself, and the others.
 
 Nothing on the volume changes by them, so they are queries.
 """
@@ -12,7 +12,7 @@ from affs_fuse.runtime.policy import Role
 from affs_fuse.runtime.results import Field, FieldKind, Schema, Shape
 from affs_fuse.runtime.session import HISTORY_MAX
 
-__all__ = ["CD", "HISTORY", "PWD", "WHO"]
+__all__ = ["CD", "LINES", "PWD", "WHO"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ async def _pwd(context: Context, options: NoOptions) -> Value:
 
 
 @dataclass(frozen=True, slots=True)
-class HistoryOptions:
+class LinesOptions:
     text: str = argument(Text(256), "only lines with this in them", default="")
     failed: bool = option(Flag(), "only what failed", short="-f")
     limit: int = option(
@@ -40,7 +40,7 @@ class HistoryOptions:
     )
 
 
-async def _history(context: Context, options: HistoryOptions) -> Value:
+async def _lines(context: Context, options: LinesOptions) -> Value:
     found: list[Value] = [
         {
             "number": entry.number, "line": entry.line, "time_ns": entry.time_ns,
@@ -104,8 +104,8 @@ PWD = Command(
     examples=(Example("pwd", "where am I?"),),
 )
 
-HISTORY = Command(
-    name="history",
+LINES = Command(
+    name="lines",
     kind=Kind.QUERY,
     role=Role.OBSERVER,
     group="Session",
@@ -114,8 +114,8 @@ HISTORY = Command(
         "The newest 200, kept by the daemon as long as the session. What everybody changed is in "
         "`log`."
     ),
-    options=HistoryOptions,
-    run=_history,
+    options=LinesOptions,
+    run=_lines,
     result=Schema(
         Shape.TABLE,
         (
@@ -127,8 +127,8 @@ HISTORY = Command(
         ),
     ),
     examples=(
-        Example("history --failed", "what went wrong?"),
-        Example("history rollback", "every line with that word"),
+        Example("lines --failed", "what went wrong?"),
+        Example("lines rollback", "every line with that word"),
     ),
 )
 

@@ -24,7 +24,7 @@ _affsctl() {
             --completion) names=$'bash\nzsh\nfish' ;;
             -c | --timeout) return ;;
             *)
-                names=$'status\ncommit\ncheckpoint\npublish\nrollback\nundo\nredo\ndiff\ncheckpoints\nshow\npin\nunpin\nhold\ndelete\nfind\nlist\nget\nexplain\nrestore\nretention\nset-retention\nexpire\ncreate\nupdate\nmove\nerase\nbatch\ncollections\ncollection\ncheck\ndeclare\nevolve\nundeclare\nindexes\nindex\nunindex\nreindex\nimport\nimports\ndrop-import\nexport\nlog\ndf\nverify\nwatch\nmetrics\nprometheus\nslow\nhooks\nhook\nunhook\npersonalities\npersonality\nuse-personality\ninstall-personality\nupgrade-personality\nremove-personality\nroles\ngrant\nrevoke\ntokens\ncreate-token\nrevoke-token\ncd\npwd\nhistory\nwho\nping\nhelp\ndescribe\nshell'
+                names=$'status\ncommit\ncheckpoint\npublish\nrollback\nundo\nredo\ndiff\ncheckpoints\nshow\npin\nunpin\nhold\ndelete\nfind\nlist\nget\nexplain\nhistory\nblame\nrestore\nretention\nset-retention\nexpire\ncreate\nupdate\nmove\nerase\nbatch\ncollections\ncollection\ncheck\ndeclare\nevolve\nundeclare\nindexes\nindex\nunindex\nreindex\nimport\nimports\ndrop-import\nexport\nlog\ndf\nverify\nwatch\nmetrics\nprometheus\nslow\nhooks\nhook\nunhook\npersonalities\npersonality\nuse-personality\ninstall-personality\nupgrade-personality\nremove-personality\nroles\ngrant\nrevoke\ntokens\ncreate-token\nrevoke-token\ncd\npwd\nlines\nwho\nping\nhelp\ndescribe\nshell'
                 [[ $word == -* ]] && names=$'--volume\n--json\n--jsonl\n--ajis\n--wire\n--timeout\n--file\n--stop-on-error\n--no-rc\n--quiet\n--no-color\n--no-pager\n--completion\n--version\n--help'
                 ;;
         esac
@@ -48,6 +48,8 @@ _affsctl() {
             list) names=$'--memory' ;;
             get) names=$'--memory' ;;
             explain) names=$'--memory\n--analyze' ;;
+            history) names=$'--limit\n--all\n--state' ;;
+            blame) names=$'--state' ;;
             set-retention) names=$'--keep-last\n--keep-hourly\n--keep-daily\n--keep-weekly\n--keep-monthly\n--keep-yearly\n--expire-labelled\n--automatic-last\n--automatic-days\n--grace\n--log-entries\n--log-days\n--dry-run\n--yes\n--token' ;;
             expire) names=$'--dry-run\n--yes\n--token' ;;
             update) names=$'--if-version\n--dry-run\n--yes\n--token' ;;
@@ -79,7 +81,7 @@ _affsctl() {
             revoke) names=$'--dry-run\n--yes\n--token' ;;
             create-token) names=$'--role\n--expires\n--note' ;;
             revoke-token) names=$'--dry-run\n--yes\n--token' ;;
-            history) names=$'--failed\n--limit' ;;
+            lines) names=$'--failed\n--limit' ;;
             describe) names=$'--line' ;;
         esac
         if [[ -n $names ]]; then

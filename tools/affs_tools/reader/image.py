@@ -42,7 +42,7 @@ ITEM_TYPES = {
     1: "inode", 2: "parent", 3: "xattr", 4: "symlink", 5: "inline", 6: "extent", 7: "dentry",
     8: "orphan", 9: "collection", 10: "index", 11: "index keys", 12: "index pending",
     13: "import", 32: "segment", 33: "bitmap", 34: "share", 48: "state", 49: "state pointer",
-    64: "operation", 65: "policy", 66: "job", 67: "verified",
+    64: "operation", 65: "policy", 66: "job", 67: "verified", 68: "author",
 }
 TYPE_SEGMENT, TYPE_STATE, TYPE_STATE_POINTER = 32, 48, 49
 STATE_POINTERS = {1: "published", 2: "undo", 3: "redo"}

@@ -148,7 +148,8 @@ INODE = Structure(
     ("atime_ns", "q"), ("mtime_ns", "q"), ("ctime_ns", "q"), ("btime_ns", "q"),
     ("mode", "I"), ("uid", "I"), ("gid", "I"), ("nlink", "I"), ("rdev", "Q"),
     ("flags", "I"), ("generation", "I"), ("object_id", "16s"), ("change", "Q"), ("parent", "Q"),
-    ("data_kind", "B"), ("reserved", "15s"),
+    ("data_kind", "B"), ("reserved", "3s"), ("changed_by", "I"), ("created_commit", "Q"),
+    ("changed_commit", "Q"),
 )
 
 NAME = Structure(
