@@ -4,7 +4,7 @@ Whoever asks sees what they could read through the mount; kept states take the r
 """
 
 import stat
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -21,7 +21,7 @@ from affs_fuse.runtime.collection_survey import Judge, Survey
 from affs_fuse.runtime.declared import Collection, collection_of
 from affs_fuse.runtime.loader import Loader
 from affs_fuse.runtime.opened_states import WORKING, OpenedStates
-from affs_fuse.runtime.policy import Policy, Role
+from affs_fuse.runtime.policy import Identity, Policy, Role
 from affs_fuse.runtime.ports import Emit, Plain
 from affs_fuse.runtime.queries import credentials_of
 from affs_fuse.runtime.record_walk import DirectoryFiles
@@ -93,6 +93,30 @@ class CollectionReading:
         if declaration is not None and declaration.get("schema") is not None:
             return collection_of(directory.number, declaration)
         raise not_declared(directory.shown)
+
+    def paths(self, identity: Identity) -> Sequence[str]:
+        """Of directories that declare something, as the mount shows them; nothing is committed for
+        it. Errors: NodeMissing."""
+        reader = self._working(identity)
+        places = [reader.directory_path(number) for number in reader.collections()]
+        return [path_text(b"/" + path) for path, open_way in places if open_way]
+
+    def schema_of(self, path: str, identity: Identity) -> RecordSchema | None:
+        """Of the working state, None where there is none to be seen. Errors: NodeMissing."""
+        reader = self._working(identity)
+        try:
+            entry = find_file(reader, path)
+            if not reader.may_list(entry.number, entry.inode):
+                return None
+            declaration = reader.declaration(entry.number)
+            return collection_of(entry.number, declaration).target if declaration else None
+        except AffsError:
+            return None
+
+    def _working(self, identity: Identity) -> StateReader:
+        return StateReader(
+            self._volume, self._volume.working.tree, credentials_of(identity)
+        )
 
     async def list(self, asker: Asker, state: str) -> list[Plain]:
         """One row each that the asker can reach, by path."""

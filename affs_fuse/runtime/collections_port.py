@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Protocol
 
 from affs_fuse.auv import Value
+from affs_fuse.query.schema import RecordSchema
 from affs_fuse.runtime.asker import Asker
 from affs_fuse.runtime.expectation import Basis
 from affs_fuse.runtime.policy import Identity
@@ -63,3 +64,9 @@ class CollectionsPort(Protocol):
     ) -> None:
         """For undo: each [id of a directory, declaration or None] that is as `was` says becomes as
         `will` says. conflict: collection.changed."""
+
+    async def paths(self, identity: Identity) -> Sequence[str]:
+        """Of directories that declare something and are within reach, as they are now."""
+
+    async def schema_of(self, path: str, identity: Identity) -> RecordSchema | None:
+        """What records in a directory are to be now; None where nothing is known of it."""

@@ -43,6 +43,16 @@ class Ticking:
         return self.draws.to_bytes(length, "big")
 
 
+class FakeCollections:
+    """There are none."""
+
+    async def paths(self, identity: Identity) -> list[str]:
+        return []
+
+    async def schema_of(self, path: str, identity: Identity) -> None:
+        return None
+
+
 class FakeEngine:
     """files: the working state, path to content. gate: when it is there, verbs wait for it before
     they act. meanwhile: called by each verb, with its name, before it acts."""
@@ -59,6 +69,7 @@ class FakeEngine:
         self.deleted: list[dict[str, Any]] = []
         self.directories = {"/", "/a", "/a/b"}
         self.settings = FakeSettings()
+        self.collections = FakeCollections()
         self.calls: list[str] = []
         self.damage: list[dict[str, Any]] = []
         self.gate: trio.Event | None = None

@@ -337,3 +337,39 @@ async def test_a_collection_in_a_collection_is_apart() -> None:
         await runtime.engine.run(runtime.namespace.rename, 1, b"p", 1, b"moved")
         assert [row["path"] for row in await desk.ok("collections")] == ["/moved", "/moved/sub"]
         assert (await desk.error('create /moved/x {"id": "x"}'))["code"] == "record.schema"
+
+
+async def test_completion_inside_a_query() -> None:
+    schema = {
+        "fields": {"age": "Int64", "name": "String", "home.city": "String", "`odd one`": "Bool"},
+    }
+    async with running() as runtime:
+        desk = await make(runtime, 0, schema)
+
+        async def texts(line: str) -> list[str]:
+            answer = await desk.ok(command="complete", args={"line": line})
+            assert answer["column"] - 1 + answer["length"] == len(line)
+            return [one["source"] for one in answer["candidates"]]
+
+        assert await texts("find /") == ["/p"]
+        assert await texts("find /p where a") == ["age", "abs(", "avg("]
+        assert (await texts("find /p where "))[:4] == ["age", "home", "name", "`odd one`"]
+        assert await texts("find /p where home.") == ["city"]
+        assert await texts("get /p | so") == ["sort"]
+        assert await texts("explain find /p where na") == ["name"]
+        assert await texts("find '/p where na") == ["name"]
+        assert await texts("find /p where @mt") == ["@mtime"]
+        assert "mtime" in await texts("list /p where m")
+        assert await texts("find /p | select age as years | sort y") == ["years", "year("]
+        assert "published" in await texts("find /p as of ")
+        await desk.ok("cd /p")
+        assert await texts("find . where na") == ["name"]
+        # nothing is known of it, and whoever may not look is told nothing
+        assert "abs(" in await texts("find /none where a")
+        await runtime.engine.run(
+            runtime.namespace.setattr, await number_of(runtime, "p"), Changes(mode=0o700), ROOT
+        )
+        desk = runtime.desk(OTHER)
+        assert "age" not in await texts("find /p where a")
+        assert await texts("roll") == ["rollback"]
+        assert await texts("find --mem") == ["--memory"]

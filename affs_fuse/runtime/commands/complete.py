@@ -14,6 +14,7 @@ from affs_fuse.runtime.parameters import (
     option,
 )
 from affs_fuse.runtime.policy import Role
+from affs_fuse.runtime.query_completion import query_completions
 from affs_fuse.runtime.results import Field, Schema, Shape
 from affs_fuse.runtime.words import LINE_CHARACTERS_MAX
 
@@ -31,7 +32,12 @@ class Options:
 async def _run(context: Context, options: Options) -> Value:
     states = await context.engine.states()
     line = options.line if options.cursor is None else options.line[: options.cursor]
-    return completions(context.catalogue, states, line, _names(context))
+    found = completions(context.catalogue, states, line, _names(context))
+    inside = await query_completions(
+        context.catalogue, states, line, context.engine.collections, context.session.identity,
+        context.path,
+    )
+    return {**found, **inside} if inside is not None else found
 
 
 def _names(context: Context) -> dict[str, list[tuple[str, str]]]:
