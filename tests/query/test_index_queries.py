@@ -16,7 +16,7 @@ from test_query_model import (
 
 from affs_fuse import auv
 from affs_fuse.errors import AffsError
-from affs_fuse.query import index_choice
+from affs_fuse.query import index_choice, opening, sources
 
 INDEXED = ["a", "b", "c", "a.x", "lower(a)", "$"]
 MORE = settings(SETTINGS, max_examples=400)
@@ -159,3 +159,69 @@ def ties_come_in_the_order_of_names(rows, other: Part, count: int, down: bool) -
 def test_ties_come_in_the_order_of_names() -> None:
     ties_come_in_the_order_of_names()
     assert Used.times > 100
+
+
+def test_a_large_directory_keeps_its_own_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sources, "SORTED_ENTRIES_MAX", 20)
+    monkeypatch.setattr(opening, "SORTED_ENTRIES_MAX", 20)
+    bench, path = build([{"a": number % 3} for number in range(30)], [b"{"], ["a"], [{"a": 1}], 4)
+    for text in (
+        "where a = 1",
+        "where a > 0 | limit 7",
+        "sort a | limit 5",
+        "sort a desc | limit 9",
+    ):
+        compared(bench, f"find {path} | {text} | select @name, a")
+    assert Used.times == 4
+
+
+def test_an_index_is_asked_where_it_spares_most(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+    bench, path = Bench.directory()
+    for number in range(600):
+        bench.put(f"{path}/{number:04}", {"n": number, "half": number % 2, "t": f"t{number % 20}"})
+    for name in ("n", "half", "t"):
+        bench.add_index(path, name, name)
+    bench.settle_indexes()
+
+    def index_of(text: str) -> str:
+        bench.indexes = True
+        bench.rows(f"{text} | count")
+        return bench.report.index
+
+    assert index_of(f"find {path} where n < 10") == "n"
+    assert index_of(f"find {path} where half = 1 and n < 10") == "n"
+    assert index_of(f"find {path} where t = 't7' and half = 1") == "t"
+    assert index_of(f"find {path} where n > 10") == ""  # nearly all
+    assert index_of(f"find {path} where half = 1 and n * 2 < 20") == "half"
+    assert index_of(f"find {path} where n * 2 < 20 and t = 't7'") == ""  # could fail for others
+    assert index_of(f"find {path} where t = 't7' and n * 2 < 20") == "t"
+    assert index_of(f"find {path} | sort n desc | limit 5") == "n"
+    assert index_of(f"find {path} | sort n desc") == ""
+    assert index_of(f"find {path} where n in [1, 2, 3]") == "n"
+    assert index_of(f"find {path} where t like 't1_'") == "t"
+    assert index_of(f"find {path} where t like '%1'") == ""
+    assert index_of(f"list records {path} where n between 3 and 5") == "n"
+    bench.directory(f"{path}/below")
+    assert index_of(f"find {path} where n < 10") == ""
+    assert index_of(f"list records {path} where n < 10") == "n"
+
+
+def test_a_kept_state_asks_the_index_that_it_had() -> None:
+    bench, path = Bench.directory()
+    for number in range(40):
+        bench.put(f"{path}/{number:04}", {"n": number})
+    bench.add_index(path, "n", "n")
+    bench.settle_indexes()
+    bench.checkpoint("with-index")
+    for number in range(40):
+        bench.put(f"{path}/{number:04}", {"n": number + 100})
+    bench.checkpoint("pending")
+    bench.settle_indexes()
+    bench.drop_index(path, "n")
+    bench.settle_indexes()
+    for state in ("with-index", "pending"):
+        compared(bench, f"find {path} as of {state} where n = 3 | select n")
+    assert Used.times == 2
+    assert bench.rows(f"find {path} as of with-index where n = 3 | select n") == [{"n": 3}]
+    assert bench.rows(f"find {path} as of pending where n = 103 | select n") == [{"n": 103}]

@@ -13,8 +13,11 @@ from query_harness import QueryBench
 
 from affs_fuse.core.constants import ITEM_INDEX, ITEM_INDEX_KEYS, ITEM_INDEX_PENDING
 from affs_fuse.posix.batches import Create, Move, Remove, Replace
+from affs_fuse.posix.indexes import read_head
 from affs_fuse.posix.renaming import RENAME_EXCHANGE
+from affs_fuse.query.index_values import keys_of_content
 from affs_tools import fsck
+from affs_tools.library import Library
 from affs_tools.reader.image import Image
 from affs_tools.reader.namespace import Namespace
 
@@ -349,3 +352,26 @@ def test_fsck_with_data_holds_indexes_against_records(bench: QueryBench, tmp_pat
     path.write_bytes(bench.device.content)
     assert fsck.main([str(path), "-q"]) == 0
     assert fsck.main([str(path), "--data", "-q"]) == 4
+
+
+def test_a_rebuilt_volume_builds_its_indexes_anew(bench: QueryBench, tmp_path: Path) -> None:
+    for number in range(50):
+        bench.put(f"/d/{number}", {"age": number})
+    bench.add_index("/d", "age", "age")
+    bench.settle_indexes()
+    bench.checkpoint("kept")
+    bench.put("/d/7", {"age": 99})
+    bench.commit()
+    old, new = tmp_path / "old", tmp_path / "new"
+    old.write_bytes(bench.device.content)
+    assert fsck.main([str(old), "--rebuild", "--into", str(new), "-q"]) in (0, 1)
+    assert fsck.main([str(new), "--data", "-q"]) == 0
+    with Library(str(new)) as library:
+        work = library.namespace.files.index_work(keys_of_content)
+        while library.call(work.step, lambda: True) is not None:
+            pass
+        number = library.number(b"d")
+        head = library.call(read_head, library.volume.working.tree, number, 1)
+        assert head.usable
+        assert head.shape.entries == 50
+    assert fsck.main([str(new), "--data", "-q"]) == 0
