@@ -11,6 +11,7 @@ The functions work on the tree of any state, `Marks` on that of the working stat
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 from affs_fuse.auv import Value
@@ -84,7 +85,11 @@ def next_index_id(tree: Tree, directory: int, declaration: Declaration | None) -
 def read_head(tree: Tree, directory: int, index: int) -> IndexHead | None:
     """None if the index was not begun."""
     payload = tree.get(directory, ITEM_INDEX, page_of(index, 0))
-    return IndexHead.unpack(payload) if payload is not None else None
+    return _unpack_head(payload) if payload is not None else None
+
+
+_unpack_head = lru_cache(64)(IndexHead.unpack)
+"""Heads are read with every query; they do not change."""
 
 
 def open_index(tree: Tree, directory: int, index: int, head: IndexHead) -> IndexPages:

@@ -76,16 +76,20 @@ class _Named:
         """A part of it; whether that was all."""
         end = min(self._at + RESOLVED_AT_ONCE, len(self._numbers))
         while self._at < end:
-            number = self._numbers[self._at]
-            inode = self._reader.inode(number)
-            if inode is not None:  # a pending file may be gone
-                self._found += [
-                    _Row(self._place(name), name, number, inode)
-                    for parent, name in self._reader.places(number, inode.nlink)
-                    if parent == self._holder.number
-                ]
+            self._found += self.names_of(self._numbers[self._at])
             self._at += 1
         return self._at == len(self._numbers)
+
+    def names_of(self, number: int) -> list["_Row"]:
+        """Of one file, in no order; none if it is gone, as a pending one may be."""
+        inode = self._reader.inode(number)
+        if inode is None:
+            return []
+        return [
+            _Row(self._place(name), name, number, inode)
+            for parent, name in self._reader.places(number, inode.nlink)
+            if parent == self._holder.number
+        ]
 
     def _place(self, name: bytes) -> bytes | int:
         if self._holder.by_name:
@@ -204,6 +208,7 @@ class OrderedFiles(_IndexSource):
         self._at: bytes | None = self._span.high if self._descending else self._span.low
         self._chunk: list[bytes] = []
         self._key: bytes | None = None
+        self._group: list[int] = []
         self._held: dict[bytes, list[_Row]] = {}
         self._first: list[_Row] | None = None
         self._phases = [
@@ -242,10 +247,14 @@ class OrderedFiles(_IndexSource):
         key = max(keys) if self._descending else min(keys)
         rows: list[_Row] = []
         if key == self._key:
-            if not self._named.resolve():
-                return False
-            rows = self._named.take()
-            self._key = None
+            if len(self._group) == 1:
+                rows = self._named.names_of(self._group[0])
+            elif self._group:
+                self._named.add(self._group)
+                if not self._named.resolve():
+                    return False
+                rows = self._named.take()
+            self._key, self._group = None, []
         rows += self._held.pop(key, [])
         self._feed_all(sorted(rows, key=lambda row: row.place))
         return False
@@ -261,7 +270,7 @@ class OrderedFiles(_IndexSource):
                 return True
             number = object_of_entry(chunk.pop())
             if number not in self._pending:
-                self._named.add([number])
+                self._group.append(number)
         if self._at is None:
             return True
         self._read_chunk(self._at)
