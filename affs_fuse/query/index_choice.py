@@ -3,6 +3,9 @@
 An index is asked where it spares reading most of a directory: the fewest records that it would
 have looked at, as estimated from its pages, against all of them. Files that wait to be taken in are
 looked at as well, so many of them speak against it.
+
+Who may not read every file must not learn from these figures what is in the others. For them the
+choice goes by the query alone, and no figure is shown.
 """
 
 from typing import NamedTuple
@@ -81,10 +84,14 @@ def choose_index(
     best: Choice | None = None
     for one in known:
         found = _choice(reader, number, one, hints)
+        if found is not None and not reader.sees_all:
+            found = found._replace(records=inode.size + (found.order is not None))
         if found is not None and (best is None or found.records < best.records):
             best = found
     if best is None or waiting > PENDING_MAX:
         return None
+    if not reader.sees_all:
+        return best
     worth = (best.records + waiting) * COST_BY_INDEX < inode.size
     return best if worth else None
 
@@ -107,9 +114,7 @@ def _known(reader: StateReader, number: int) -> list[_Known]:
     return found
 
 
-def _choice(
-    reader: StateReader, number: int, known: _Known, hints: IndexHints
-) -> Choice | None:
+def _choice(reader: StateReader, number: int, known: _Known, hints: IndexHints) -> Choice | None:
     ranges: tuple[Range, ...] | None = None
     for bounds in hints.lookups:
         if bounds.shape == known.shape:
@@ -132,6 +137,8 @@ def _choice(
         return looked_up
     rows = min(count(span), order.wanted / max(order.share, 1e-9)) + unsure
     ordered = Choice(known.declared, known.head, span, order, rows)
-    if looked_up is not None and looked_up.records <= ordered.records:
+    if looked_up is None:
+        return ordered
+    if not reader.sees_all or looked_up.records <= ordered.records:
         return looked_up
     return ordered

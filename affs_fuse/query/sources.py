@@ -99,11 +99,15 @@ def record_too_large(path: bytes, size: int) -> AffsError:
 
 
 class EntryLoader:
-    """Turns a file into an entry with what the query needs, or into nothing."""
+    """Turns a file into an entry with what the query needs, or into nothing. silent: what may not
+    be read is not even counted, because to be looked at says something of its content."""
 
-    def __init__(self, reader: StateReader, wanted: Wanted, report: Report) -> None:
+    def __init__(
+        self, reader: StateReader, wanted: Wanted, report: Report, *, silent: bool = False
+    ) -> None:
         self._reader = reader
         self._report = report
+        self._silent = silent and not reader.sees_all
         self._records = wanted.records
         self._early = wanted.early
         self._xattrs = Needs.XATTRS in wanted.needs
@@ -117,6 +121,8 @@ class EntryLoader:
         report = self._report
         inode = entry.inode
         if self._records and not stat.S_ISREG(inode.mode):
+            return None
+        if self._silent and not self._reader.may(entry.number, inode, READ):
             return None
         if self._early is not None and not self._early(entry):
             report.files += 1

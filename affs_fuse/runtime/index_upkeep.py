@@ -3,7 +3,8 @@
 Invariants:
 - A turn takes a few milliseconds, one at a time, with the loop free between two of them.
 - Nothing depends on it: as long as files wait, queries look at them (docs/specs/Indexes.md).
-- What fails is logged once, and tried again later.
+- What fails is logged once, and tried again later; what had begun to change something has made
+  the volume read-only by then.
 """
 
 import logging
@@ -41,7 +42,6 @@ class IndexUpkeep:
         self._work = namespace.files.index_work(keys_of_content)
         self._turn = trio.Lock()
         self._told: set[str] = set()
-        self.taken = 0
 
     @property
     def waiting(self) -> bool:
@@ -59,7 +59,7 @@ class IndexUpkeep:
             try:
                 while self.waiting and await self.turn():
                     await trio.lowlevel.checkpoint()
-            except AffsError as error:
+            except (AffsError, MemoryError) as error:
                 self._tell(error)
                 await trio.sleep(RETRY_S)
             await trio.sleep(POLL_S)
@@ -74,7 +74,7 @@ class IndexUpkeep:
         try:
             while self.waiting and monotonic() < end and await self.turn(pending_only=True):
                 await trio.lowlevel.checkpoint()
-        except AffsError as error:
+        except (AffsError, MemoryError) as error:
             self._tell(error)
 
     def before(self, commit: Callable[[], Awaitable[Any]]) -> Callable[[], Awaitable[None]]:
@@ -96,11 +96,10 @@ class IndexUpkeep:
             )  # fmt: skip
         for number, damage in self._work.damaged.items():
             self._tell(damage, f"directory {number}: ")
-        self.taken += done or 0
         return done is not None
 
-    def _tell(self, error: AffsError, where: str = "") -> None:
-        text = f"{where}{error.message}"
+    def _tell(self, error: AffsError | MemoryError, where: str = "") -> None:
+        text = f"{where}{error.message if isinstance(error, AffsError) else 'no memory'}"
         if text not in self._told:
             self._told.add(text)
             _log.warning("indexes are not up to date: %s", text)

@@ -1,8 +1,11 @@
 """Queries with indexes give what they give without: rows, their order, errors, and what is told."""
 
+import dataclasses
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from posix_harness import ALICE, ROOT
 from query_harness import QueryBench
 from test_query_model import (
     SETTINGS,
@@ -225,3 +228,35 @@ def test_a_kept_state_asks_the_index_that_it_had() -> None:
     assert Used.times == 2
     assert bench.rows(f"find {path} as of with-index where n = 3 | select n") == [{"n": 3}]
     assert bench.rows(f"find {path} as of pending where n = 103 | select n") == [{"n": 103}]
+
+
+def test_who_may_not_read_a_file_learns_nothing_of_it() -> None:
+    """Neither by what is counted nor by which index is asked: whatever the hidden values are."""
+    told = []
+    for hidden in (3, 500):
+        bench, path = Bench.directory()
+        for number in range(60):
+            bench.put(f"{path}/{number:04}", {"n": number})
+        secret = bench.put(f"{path}/secret", {"n": hidden})
+        bench.change(f"{path}/secret", mode=0o600)
+        bench.add_index(path, "n", "n")
+        bench.settle_indexes()
+        assert bench.find(f"{path}/secret").number == secret
+        bench.credentials, bench.indexes = ALICE, True
+        try:
+            for text in (
+                "where n < 5",
+                "where n > 400",
+                "where n < 59",
+                "where @name = 'secret' and n < 5",
+                "sort n | limit 3",
+                "sort n desc | limit 3",
+                "where n = 3 | sort n | limit 1",
+            ):
+                rows = bench.rows(f"find {path} {'| ' if text[0] == 's' else ''}{text} | select n")
+                told.append((rows, dataclasses.asdict(bench.report)))
+                assert bench.report.index == "n"
+                assert bench.report.denied == 0
+        finally:
+            bench.credentials = ROOT
+    assert told[: len(told) // 2] == told[len(told) // 2 :]
