@@ -5,7 +5,7 @@ Objects that are missing on the way are made, anything else that is in the way i
 place, so nothing is lost by a slip.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from affs_fuse.auv import INT64_MAX, Value
@@ -13,7 +13,7 @@ from affs_fuse.errors import AffsError, Category
 from affs_fuse.query.lexer import Lexer, Token
 from affs_fuse.query.ordering import text_type
 
-__all__ = ["VERBS", "Change", "edited", "parse_changes", "parse_place"]
+__all__ = ["VERBS", "Change", "edited", "parse_changes", "parse_place", "split_changes"]
 
 STEPS_MAX = 100
 
@@ -31,29 +31,39 @@ class Change:
     value: Value = None
 
 
-def parse_changes(words: list[Value]) -> list[Change]:
-    """From a flat list: each verb, its place, and but for unset its value. Errors:
-    record.change."""
-    changes = []
+def split_changes(
+    words: list[Value], takes: Mapping[str, str], alone: str, wrong: Callable[[str], AffsError]
+) -> list[tuple[str, str, Value]]:
+    """(verb, place, operand) of each change in a flat list. takes: for people, what each verb
+    takes. alone: the verb that has a place and no operand. wrong: makes the error."""
+    found = []
     at = 0
     while at < len(words):
         word = words[at]
         verb = word.lower() if isinstance(word, str) else ""
-        if verb not in VERBS:
+        if verb not in takes:
             shown = repr(word) if isinstance(word, str) else text_type(word)
-            raise _wrong(f"expected {', '.join(VERBS)}, found {shown}")
-        count = 1 if verb == "unset" else 2
+            raise wrong(f"expected {', '.join(takes)}, found {shown}")
+        count = 1 if verb == alone else 2
         operands = words[at + 1 : at + 1 + count]
         if len(operands) < count or not isinstance(operands[0], str):
-            taken = "a place" if count == 1 else "a place and a value"
-            raise _wrong(f"{verb} takes {taken}")
-        value = operands[1] if count == 2 else None
+            raise wrong(f"{verb} takes {takes[verb]}")
+        found.append((verb, operands[0], operands[1] if count == 2 else None))
+        at += 1 + count
+    if not found:
+        raise wrong(f"there is nothing to change: {', '.join(takes)}")
+    return found
+
+
+def parse_changes(words: list[Value]) -> list[Change]:
+    """From a flat list: each verb, its place, and but for unset its value. Errors:
+    record.change."""
+    takes = {verb: "a place" if verb == "unset" else "a place and a value" for verb in VERBS}
+    changes = []
+    for verb, text, value in split_changes(words, takes, "unset", _wrong):
         if verb == "merge" and type(value) is not dict:
             raise _wrong(f"merge takes an Object, not {text_type(value)}")
-        changes.append(Change(verb, parse_place(operands[0]), operands[0], value))
-        at += 1 + count
-    if not changes:
-        raise _wrong(f"there is nothing to change: {', '.join(VERBS)}")
+        changes.append(Change(verb, parse_place(text), text, value))
     return changes
 
 

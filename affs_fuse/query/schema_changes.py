@@ -13,8 +13,7 @@ from typing import Any
 from affs_fuse.auv import Value
 from affs_fuse.errors import AffsError
 from affs_fuse.query.conversion import converted
-from affs_fuse.query.editing import parse_place
-from affs_fuse.query.ordering import text_type
+from affs_fuse.query.editing import parse_place, split_changes
 from affs_fuse.query.schema import (
     RecordSchema,
     Rule,
@@ -77,23 +76,10 @@ def parse_evolution(schema: RecordSchema, words: list[Value]) -> Evolution:
 
 def _parse(words: list[Value]) -> list[SchemaChange]:
     changes = []
-    at = 0
-    while at < len(words):
-        word = words[at]
-        verb = word.lower() if isinstance(word, str) else ""
-        if verb not in _EDITS:
-            shown = repr(word) if isinstance(word, str) else text_type(word)
-            raise schema_problem(f"expected {', '.join(SCHEMA_VERBS)}, found {shown}")
-        count = 1 if verb == "drop" else 2
-        operands = words[at + 1 : at + 1 + count]
-        if len(operands) < count or not isinstance(operands[0], str):
-            raise schema_problem(f"{verb} takes {SCHEMA_VERBS[verb]}")
-        if verb == "rename" and not isinstance(operands[1], str):
+    for verb, text, operand in split_changes(words, SCHEMA_VERBS, "drop", schema_problem):
+        if verb == "rename" and not isinstance(operand, str):
             raise schema_problem(f"rename takes {SCHEMA_VERBS[verb]}")
-        changes.append(SchemaChange(verb, _names(operands[0]), operands[1] if count == 2 else None))
-        at += 1 + count
-    if not changes:
-        raise schema_problem(f"there is nothing to change: {', '.join(SCHEMA_VERBS)}")
+        changes.append(SchemaChange(verb, _names(text), operand))
     return changes
 
 

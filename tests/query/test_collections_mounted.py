@@ -4,6 +4,7 @@ import json
 import subprocess
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from mounted import Mounted
@@ -222,3 +223,30 @@ def test_commands_at_once_never_make_two_of_a_key(mounted: Mounted) -> None:
         assert ask(client, "check /p")[1] == {
             "records": 40, "invalid": 0, "violations": 0, "denied": 0, "evolving": False,
         }  # fmt: skip
+
+
+def test_a_killed_daemon_leaves_an_evolution_that_goes_on(tmp_path: Path) -> None:
+    """Wherever it was: each record has the old form or the new, and the collection says so."""
+    with Mounted(tmp_path, size_bytes=512 << 20) as mounted:
+        (mounted.directory / "p").mkdir()
+        with mounted.client() as client:
+            for start in range(0, 3000, 500):
+                batch = [
+                    {"create": f"/p/r{n}", "value": {"n": n}} for n in range(start, start + 500)
+                ]
+                client.run(f"batch {json.dumps(batch)}")
+            declare(client, {"fields": {"n": {"type": "Int64", "required": True}}})
+            call = client.start("evolve /p rename n number --yes")
+            assert next(call.parts()), "the first batch is done"
+            mounted.kill()
+        mounted.start()
+        with mounted.client() as client:
+            shown = client.run("collection /p")
+            assert shown["evolving"] is True
+            assert ask(client, "check /p")[1]["violations"] == 0
+            forms = ask(client, "find /p | group count() as n by exists number as done")[0]
+            assert sum(row["n"] for row in forms) == 3000
+            assert {row["done"] for row in forms} == {True, False}
+            client.run("evolve /p --resume --yes")
+            assert ask(client, "find /p where exists number | count")[0] == [{"count": 3000}]
+            assert client.run("collection /p")["evolving"] is False
