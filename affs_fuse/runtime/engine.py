@@ -374,15 +374,18 @@ class Engine:
     # ---- verbs ----
 
     async def commit(self, message: str) -> Plain:
+        await self._index_upkeep.catch_up()  # what is kept then has its indexes
         return await self._state_verbs.commit(message)
 
     async def checkpoint(self, label: str, message: str, author: str) -> Plain:
+        await self._index_upkeep.catch_up()
         return await self._state_verbs.checkpoint(label, message, author)
 
     async def publish(
         self, state: str | None, message: str, author: str, *, dry_run: bool = False,
         expect: Basis = None,
     ) -> Plain:  # fmt: skip
+        await self._index_upkeep.catch_up()
         return await self._state_verbs.publish(
             state, message, author, dry_run=dry_run, expect=expect
         )

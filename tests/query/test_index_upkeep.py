@@ -12,6 +12,7 @@ from posix_harness import ROOT
 from query_harness import QueryBench
 
 from affs_fuse.core.constants import ITEM_INDEX, ITEM_INDEX_KEYS, ITEM_INDEX_PENDING
+from affs_fuse.errors import AffsError
 from affs_fuse.posix.batches import Create, Move, Remove, Replace
 from affs_fuse.posix.indexes import read_head
 from affs_fuse.posix.renaming import RENAME_EXCHANGE
@@ -375,3 +376,30 @@ def test_a_rebuilt_volume_builds_its_indexes_anew(bench: QueryBench, tmp_path: P
         assert head.usable
         assert head.shape.entries == 50
     assert fsck.main([str(new), "--data", "-q"]) == 0
+
+
+def test_a_full_volume_keeps_removing(bench: QueryBench) -> None:
+    """Marking what goes takes no room that unlink does not have; what waits is taken in later."""
+    bench.directory("/d")
+    bench.add_index("/d", "t", "t")
+    count = 0
+    text = b'{"t": "' + b"x" * 1900 + b'"}'
+    with suppress(OSError, AffsError):
+        for count in range(40_000):
+            bench.load(f"/d/{count}", text)
+            if count % 500 == 0:
+                bench.settle_indexes()
+                bench.commit()
+    assert 1000 < count < 39_000
+    with suppress(OSError, AffsError):
+        bench.settle_indexes()
+    for number in range(count):
+        bench.unlink(f"/d/{number}")
+        if number % 200 == 0:  # as the daemon does when there is no room
+            bench.finish_removals()
+            bench.commit()
+    bench.finish_removals()
+    bench.commit()
+    bench.settle_indexes()
+    bench.check()
+    assert bench.audit("/d") == []

@@ -201,3 +201,16 @@ def test_a_damaged_index_is_done_without_and_mended(tmp_path: Path) -> None:
             assert ask(client, "indexes /p --check")[1]["problems"] == 0
         mounted.unmount()
         fsck(mounted.volume)
+
+
+@pytest.mark.usefixtures("people")
+def test_what_is_kept_has_its_indexes(mounted: Mounted, client: Client) -> None:
+    client.run("index /p n")
+    for number in range(20):
+        (mounted.directory / f"p/{number:04}").write_text('{"n": 5000}')
+    state = client.run("checkpoint")["id"]
+    rows, summary = ask(client, f"find /p as of {state} where n = 5000 | count")
+    assert (rows, summary["index"], summary["files"]) == ([{"count": 20}], "n", 20)
+    rows, summary = ask(client, f"find /p as of {state} where n = 250 | count")
+    assert (rows, summary["files"]) == ([{"count": 1}], 1)  # nobody waits any more
+    client.run("unindex /p n --yes")
