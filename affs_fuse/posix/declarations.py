@@ -26,6 +26,9 @@ __all__ = ["DECLARATION_MAX", "Collections", "Declaration", "listed", "packed", 
 
 Declaration = dict[str, Value]
 
+KNOWN_MAX = 1024
+"""Declarations that are kept decoded; above the most that one batch can touch."""
+
 DECLARATION_MAX = COLLECTION_PART_SIZE * COLLECTION_PARTS_MAX
 """Bytes in canonical binary form."""
 
@@ -96,11 +99,14 @@ class Collections:
         return self._numbers
 
     def get(self, number: int) -> Declaration | None:
-        """The declaration of a directory; the same object until it changes, so what is made of it
-        may be kept by its identity. Errors: collection.damaged too."""
+        """The declaration of a directory; the same object until it changes (or, with very many,
+        was dropped), so what is made of it may be kept by its identity. Errors: collection.damaged
+        too."""
         if number not in self.numbers:
             return None
         if number not in self._known:
+            if len(self._known) >= KNOWN_MAX:
+                self._known.clear()
             self._known[number] = read(self._tree, number)
         return self._known[number]
 

@@ -9,7 +9,7 @@ forgotten when it grows too large.
 
 from affs_fuse.query.regex_parser import Instruction, PatternProblem, compile_program
 
-__all__ = ["Pattern", "PatternProblem", "WorkLimit"]
+__all__ = ["WORK_MAX", "Pattern", "PatternProblem", "WorkLimit"]
 
 STATES_MAX = 1000
 STEPS_MAX = 20_000
@@ -49,6 +49,11 @@ class Pattern:
         self._known: dict[tuple[frozenset[int], int], _States] = {}
         self._step_count = 0
         self._work = 0
+
+    @property
+    def work(self) -> int:
+        """Instructions that were looked at for the last text."""
+        return self._work
 
     def found_in(self, text: str) -> bool:
         """Whether some part of the text matches. Errors: WorkLimit."""

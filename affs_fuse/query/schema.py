@@ -5,6 +5,7 @@ schema_reading.py makes these of a value, schema_check.py holds records to them.
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from affs_fuse.auv import Char, Value, format_compact
 from affs_fuse.errors import AffsError, Category
@@ -13,8 +14,8 @@ from affs_fuse.query.ordering import Key, compare_values
 from affs_fuse.query.regex import Pattern
 
 __all__ = [
-    "NUMBERS", "TYPES", "RecordSchema", "Rule", "compare_bound", "place_text", "rules_on_way",
-    "schema_problem", "short_text",
+    "NUMBERS", "TYPES", "RecordSchema", "Rule", "compare_bound", "pattern_of", "place_text",
+    "rules_on_way", "schema_problem", "short_text",
 ]  # fmt: skip
 
 TYPES: dict[str, type] = {
@@ -36,8 +37,7 @@ class Rule:
     maximum: Value = None
     length_min: int | None = None
     length_max: int | None = None
-    pattern_text: str | None = None
-    pattern: Pattern | None = None
+    pattern: str | None = None
     choices: tuple[Value, ...] | None = None
     choice_keys: frozenset[Key] = frozenset()
     items: "Rule | None" = None
@@ -50,6 +50,12 @@ class Rule:
         """`Int64 or Null`."""
         assert self.types is not None
         return " or ".join(name for name, kind in TYPES.items() if kind in self.types)
+
+
+@lru_cache(64)
+def pattern_of(text: str) -> Pattern:
+    """Compiled: what it remembers takes up to some MB, so few are kept. Errors: PatternProblem."""
+    return Pattern(text)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,8 +12,15 @@ from itertools import islice
 from affs_fuse.auv import Value, encode_canonical
 from affs_fuse.query.editing import Place
 from affs_fuse.query.ordering import key_of, text_type
-from affs_fuse.query.regex import WorkLimit
-from affs_fuse.query.schema import RecordSchema, Rule, compare_bound, place_text, short_text
+from affs_fuse.query.regex import WORK_MAX, WorkLimit
+from affs_fuse.query.schema import (
+    RecordSchema,
+    Rule,
+    compare_bound,
+    pattern_of,
+    place_text,
+    short_text,
+)
 
 __all__ = ["Violation", "key_parts", "unique_keys", "unique_words", "violations", "with_defaults"]
 
@@ -47,29 +54,61 @@ class Violation:
 
 def violations(rule: Rule, value: Value) -> list[Violation]:
     """All of one record, or the first VIOLATIONS_MAX; in the order of the rules."""
-    return list(islice(_check(rule, value, ()), VIOLATIONS_MAX))
+    return list(islice(_Check().all(rule, value, ()), VIOLATIONS_MAX))
 
 
-def _check(rule: Rule, value: Value, place: Place) -> Iterator[Violation]:
-    kind = type(value)
-    if rule.types is not None and kind not in rule.types:
-        yield Violation(place, "type", rule.type_words, _told(value))
-        return
-    if rule.choices is not None and key_of(value) not in rule.choice_keys:
-        words = ", ".join(short_text(one) for one in rule.choices[:10])
-        more = ", ..." if len(rule.choices) > 10 else ""
-        yield Violation(place, "enum", f"one of {words}{more}", _told(value))
-    if rule.minimum is not None or rule.maximum is not None:
-        yield from _check_range(rule, value, place)
-    if kind is str or kind is bytes or kind is list or kind is dict:
-        yield from _check_length(rule, value, place)
-    if kind is str and rule.pattern is not None:
-        yield from _check_pattern(rule, value, place)
-    if kind is list and rule.items is not None:
-        for index, member in enumerate(value):
-            yield from _check(rule.items, member, (*place, index))
-    if kind is dict:
-        yield from _check_members(rule, value, place)
+class _Check:
+    """Of one record. Its patterns may take as much work together as one may for one text."""
+
+    def __init__(self) -> None:
+        self._work_left = WORK_MAX
+
+    def all(self, rule: Rule, value: Value, place: Place) -> Iterator[Violation]:
+        kind = type(value)
+        if rule.types is not None and kind not in rule.types:
+            yield Violation(place, "type", rule.type_words, _told(value))
+            return
+        if rule.choices is not None and key_of(value) not in rule.choice_keys:
+            words = ", ".join(short_text(one) for one in rule.choices[:10])
+            more = ", ..." if len(rule.choices) > 10 else ""
+            yield Violation(place, "enum", f"one of {words}{more}", _told(value))
+        if rule.minimum is not None or rule.maximum is not None:
+            yield from _check_range(rule, value, place)
+        if kind is str or kind is bytes or kind is list or kind is dict:
+            yield from _check_length(rule, value, place)
+        if kind is str and rule.pattern is not None:
+            yield from self._pattern(rule.pattern, value, place)
+        if kind is list and rule.items is not None:
+            for index, member in enumerate(value):
+                yield from self.all(rule.items, member, (*place, index))
+        if kind is dict:
+            yield from self._members(rule, value, place)
+
+    def _pattern(self, text: str, value: str, place: Place) -> Iterator[Violation]:
+        pattern = pattern_of(text)
+        expected = f"a match of {short_text(text)}"
+        try:
+            if self._work_left < 0:
+                raise WorkLimit
+            found = pattern.found_in(value)
+            self._work_left -= pattern.work
+        except WorkLimit:
+            yield Violation(place, "pattern", expected, "a text that takes too much work to match")
+            return
+        if not found:
+            yield Violation(place, "pattern", expected, _told(value))
+
+    def _members(self, rule: Rule, value: dict[str, Value], place: Place) -> Iterator[Violation]:
+        for name, below in rule.fields.items():
+            if name in value:
+                yield from self.all(below, value[name], (*place, name))
+            elif below.required:
+                expected = below.type_words if below.types is not None else "a value"
+                yield Violation((*place, name), "missing", expected, "nothing")
+        if rule.closed:
+            for name, member in value.items():
+                if name not in rule.fields:
+                    yield Violation((*place, name), "unknown", "no such field", _told(member))
 
 
 def _check_range(rule: Rule, value: Value, place: Place) -> Iterator[Violation]:
@@ -95,29 +134,6 @@ def _check_length(rule: Rule, value: Value, place: Place) -> Iterator[Violation]
         else:
             expected = f"a length of {low} to {high}" if low < high else f"a length of {low}"
         yield Violation(place, "length", expected, f"{text_type(value)} of length {size}")
-
-
-def _check_pattern(rule: Rule, value: str, place: Place) -> Iterator[Violation]:
-    assert rule.pattern is not None
-    expected = f"a match of {short_text(rule.pattern_text)}"
-    try:
-        if not rule.pattern.found_in(value):
-            yield Violation(place, "pattern", expected, _told(value))
-    except WorkLimit:
-        yield Violation(place, "pattern", expected, "a text that takes too much work to match")
-
-
-def _check_members(rule: Rule, value: dict[str, Value], place: Place) -> Iterator[Violation]:
-    for name, below in rule.fields.items():
-        if name in value:
-            yield from _check(below, value[name], (*place, name))
-        elif below.required:
-            expected = below.type_words if below.types is not None else "a value"
-            yield Violation((*place, name), "missing", expected, "nothing")
-    if rule.closed:
-        for name, member in value.items():
-            if name not in rule.fields:
-                yield Violation((*place, name), "unknown", "no such field", _told(member))
 
 
 def _told(value: Value) -> str:

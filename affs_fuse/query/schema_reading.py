@@ -13,13 +13,14 @@ from affs_fuse.auv import Value
 from affs_fuse.errors import AffsError
 from affs_fuse.query.editing import Place, parse_place
 from affs_fuse.query.ordering import key_of, text_type
-from affs_fuse.query.regex import Pattern, PatternProblem
+from affs_fuse.query.regex import PatternProblem
 from affs_fuse.query.schema import (
     NUMBERS,
     TYPES,
     RecordSchema,
     Rule,
     compare_bound,
+    pattern_of,
     place_text,
     rules_on_way,
     schema_problem,
@@ -31,6 +32,7 @@ __all__ = ["parse_schema"]
 
 DEPTH_MAX = 32
 FIELDS_MAX = 1000
+PATTERNS_MAX = 50
 KEYS_MAX = 16
 """Unique keys of a schema, and places in one."""
 
@@ -60,6 +62,7 @@ class _Reader:
 
     def __init__(self) -> None:
         self._count = 0
+        self._patterns = 0
 
     def rule(self, given: Value, place: Place) -> tuple[Rule, dict[str, Value]]:
         """A rule, and how it is kept."""
@@ -82,6 +85,9 @@ class _Reader:
         if "fields" in given:
             parts["fields"], kept["fields"] = self._fields(given["fields"], place)
         rule = Rule(**parts)
+        self._patterns += rule.pattern is not None
+        if self._patterns > PATTERNS_MAX:
+            raise schema_problem(f"a schema has at most {PATTERNS_MAX} patterns", shown)
         _check_sense(rule, shown)
         for value in rule.default:
             for wrong in violations(rule, value):
@@ -195,11 +201,12 @@ def _pattern(given: Value, shown: str, parts: dict[str, Any]) -> None:
     if type(given) is not str:
         raise schema_problem(f"`pattern` takes a String, not {text_type(given)}", shown)
     try:
-        parts["pattern"], parts["pattern_text"] = Pattern(given), given
+        pattern_of(given)
     except PatternProblem as problem:
         raise schema_problem(
             f"the pattern cannot be read at character {problem.at + 1}: {problem.message}", shown
         ) from None
+    parts["pattern"] = given
 
 
 def _enum(given: Value, shown: str, parts: dict[str, Any]) -> None:

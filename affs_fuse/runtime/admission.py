@@ -11,7 +11,7 @@ import errno
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from affs_fuse.auv import TextError, Value, parse_quick
+from affs_fuse.auv import TextError, Value, equal, parse_quick
 from affs_fuse.errors import AffsError, Category
 from affs_fuse.posix.batches import Changed, Path, StepError
 from affs_fuse.posix.errors import posix_error
@@ -29,6 +29,9 @@ from affs_fuse.runtime.indexed_keys import IndexedKeys
 from affs_fuse.runtime.unique_keys import KeyMap, UniqueKeys
 
 __all__ = ["Admission", "Admitted", "Member"]
+
+READ_MAX = 256
+"""Schemas that are kept read."""
 
 FRESH_ATTEMPTS = 3
 """After so many a map of unique keys counts that names came or went under by the mount."""
@@ -62,10 +65,11 @@ class Member:
 
 @dataclass(slots=True)
 class Admitted:
-    """Of one batch. touched: objects that the steps change or take away, so their keys are free.
-    attempt: how often it was prepared before."""
+    """Of one batch. attempt: how often it was prepared before. held: there was a collection
+    somewhere then. touched: objects that the steps change or take away, so their keys are free."""
 
     attempt: int = 0
+    held: bool = False
     members: list[Member] = field(default_factory=list)
     touched: set[int] = field(default_factory=set)
 
@@ -92,6 +96,8 @@ class Admission:
             return None
         known = self._read.get(number)
         if known is None or known.declaration is not declaration:
+            if len(self._read) >= READ_MAX:
+                self._read.clear()
             known = self._read[number] = collection_of(number, declaration)
         return known
 
@@ -152,6 +158,8 @@ class Admission:
     def guard(self, admitted: Admitted, credentials: Credentials) -> "Noting":
         """In the turn of the change: whether what was prepared still holds. Errors: StepError for
         what has changed; record.schema for a key that is taken; NodeMissing, DataMissing."""
+        if self.wanted and not admitted.held:
+            raise _outdated(0)  # the first collection was declared meanwhile
         numbers: dict[Path, int] = {}
         for member in admitted.members:
             number, parent = member.number, member.parent
@@ -159,7 +167,7 @@ class Admission:
                 if parent not in numbers:
                     numbers[parent] = self._number(member, parent, credentials)
                 number = numbers[parent]
-            if number != member.number or self.collection(number) is not member.collection:
+            if number != member.number or not _same(self.collection(number), member.collection):
                 raise _outdated(member.step)
         fresh = self._keys.fresh()
         maps: dict[int, KeyMap] = {}
@@ -234,6 +242,12 @@ class Noting:
                 one = changed[member.step]
                 known.note(one.number, one.inode.change, member.keys)
         self._keys.settle(self._fresh)
+
+
+def _same(now: Collection | None, then: Collection | None) -> bool:
+    if now is then or now is None or then is None:
+        return now is then
+    return now.declaration is then.declaration or equal(now.declaration, then.declaration)
 
 
 def _with_keys(admitted: Admitted) -> list[Collection]:

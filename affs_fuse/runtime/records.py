@@ -130,12 +130,12 @@ class Records:
             )  # fmt: skip
         found: list[_Prepared] = []
         size = 0
-        held = await self._run(lambda: self._admission.wanted)
+        admitted.held = await self._run(lambda: self._admission.wanted)
         for index, operation in enumerate(operations):
             if index and not index % SLICE_OPERATIONS:
                 await trio.lowlevel.checkpoint()
             try:
-                one = await self._prepare_one(index, operation, credentials, admitted, held)
+                one = await self._prepare_one(index, operation, credentials, admitted)
             except AffsError as error:
                 error.details = {**error.details, "operation": index}
                 raise
@@ -151,14 +151,12 @@ class Records:
         return found
 
     async def _prepare_one(
-        self, index: int, operation: Operation, credentials: Credentials, admitted: Admitted,
-        held: bool,
-    ) -> _Prepared:  # fmt: skip
-        """held: some directory is a collection."""
+        self, index: int, operation: Operation, credentials: Credentials, admitted: Admitted
+    ) -> _Prepared:
         path = await self._path(operation.path, credentials)
         if operation.verb == "create":
             value = operation.value
-            if held:
+            if admitted.held:
                 member = await self._named(index, operation.path, path, credentials, admitted)
                 value = self._admission.value(member, value, new=True)
             text = _text_of(value, operation.path)
@@ -176,7 +174,7 @@ class Records:
         if operation.verb == "update":
             before = _parsed(data, operation.path)
             after = edited(before, list(operation.changes))
-            if held:
+            if admitted.held:
                 members = await self._run(
                     self._admission.of, index, operation.path, seen.number
                 )
@@ -192,7 +190,7 @@ class Records:
                 before = None
             return _Prepared(operation, Remove(path, seen), version, before, text=data)
         target = _parts(operation.target)
-        if held:
+        if admitted.held:
             member = await self._named(index, operation.target, target, credentials, admitted)
             self._admission.content(member, data)
         return _Prepared(operation, Move(path, target, seen), version, text=data)

@@ -97,7 +97,8 @@ class UniqueKeys:
     def get(self, collection: Collection) -> KeyMap | None:
         """Its map, if there is one of this very declaration."""
         known = self._maps.get(collection.number)
-        return known if known is not None and known.collection is collection else None
+        same = known is not None and known.collection.declaration is collection.declaration
+        return known if same else None
 
     def fresh(self) -> list[int]:
         """Collections whose map has all names that are there now. Errors: NodeMissing."""

@@ -373,3 +373,31 @@ async def test_completion_inside_a_query() -> None:
         assert "age" not in await texts("find /p where a")
         assert await texts("roll") == ["rollback"]
         assert await texts("find --mem") == ["--memory"]
+
+
+async def test_patterns_take_no_more_time_than_one_may() -> None:
+    async with running() as runtime:
+        schema = {"fields": {"a": {"type": "Array", "items": {"pattern": "(.|..|...){1,30}$"}}}}
+        desk = await make(runtime, 0, schema)
+        letters = [chr(0x4E00 + n) for n in range(20_000)]
+        value = {"a": ["".join(letters[n * 60 : n * 60 + 200]) for n in range(300)]}
+        error = await desk.error(command="create", args={"path": "/p/x", "value": value})
+        assert error["details"]["found"] == "a text that takes too much work to match"
+        many = {f"f{n}": {"pattern": "a"} for n in range(51)}
+        error = await desk.error(command="declare", args={"path": "/p", "schema": {"fields": many}})
+        assert "50 patterns" in error["message"]
+
+
+async def test_the_first_collection_is_seen_by_who_is_on_the_way() -> None:
+    """A record that was prepared when there was no collection is looked at once more."""
+    async with running() as runtime:
+        desk, other = await make(runtime, 0, None), runtime.desk(SUPER)
+        prepare = runtime.engine.collections.admission.prepare
+
+        async def declare_first(admitted: Any) -> None:
+            runtime.engine.collections.admission.prepare = prepare  # type: ignore[method-assign]
+            await prepare(admitted)
+            await other.ok(f"declare /p {auv.format_compact(IDS)}")
+
+        runtime.engine.collections.admission.prepare = declare_first  # type: ignore[method-assign]
+        assert (await desk.error('create /p/x {"no": 1}'))["code"] == "record.schema"
