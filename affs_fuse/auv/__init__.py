@@ -6,7 +6,7 @@ leaves this room is an `AuvError`.
 """
 
 from affs_fuse.auv.ajis import parse, parse_prefix, place_positions
-from affs_fuse.auv.ajis_quick import parse_quick
+from affs_fuse.auv.ajis_quick import format_json_quick, format_quick, parse_quick
 from affs_fuse.auv.ajis_writer import (
     format_canonical,
     format_compact,
@@ -49,7 +49,9 @@ __all__ = [
     "format_canonical",
     "format_compact",
     "format_json",
+    "format_json_quick",
     "format_pretty",
+    "format_quick",
     "normal",
     "parse",
     "parse_prefix",

@@ -1,22 +1,25 @@
-"""The short way for AJIS documents that are plain JSON, as most stored records are.
+"""The short ways for AJIS documents that are plain JSON, as most stored records are.
 
 Python's own JSON reader is written in C and some twenty times as fast as `ajis`. `parse_quick`
 gives exactly what `parse` gives, for every text: what the JSON reader refuses, and whatever it
 might take in another way (doubled keys, numbers out of range, escapes of surrogates, great depth,
-long keys), goes to `parse`, whose word is final.
+long keys), goes to `parse`, whose word is final. `format_quick` and `format_json_quick` are the
+same for writing.
 """
 
 import json
 import math
+import re
 from collections.abc import Callable
 from typing import Any
 
 from affs_fuse.auv.ajis import parse
 from affs_fuse.auv.ajis_source import SURROGATE, decode_text
+from affs_fuse.auv.ajis_writer import format_compact, format_json
 from affs_fuse.auv.limits import DEFAULT_LIMITS
 from affs_fuse.auv.values import INT64_MAX, INT64_MIN, Value
 
-__all__ = ["parse_quick"]
+__all__ = ["format_json_quick", "format_quick", "parse_quick"]
 
 _NUMBER_LENGTH_MAX = 19
 """Of digits and sign: longer ones may not fit Int64."""
@@ -86,3 +89,39 @@ def _may_be_large(text: str) -> bool:
     """Whether a key may be over its limit: then some run without a quote is as long."""
     limit = DEFAULT_LIMITS.key_bytes_max // 4
     return any(len(part) > limit for part in text.split('"'))
+
+
+_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+_DOUBTFUL = re.compile(r"[0-9]e[+-]|[0-9]{19}")
+"""Exponents have another form here, and long integers may be none."""
+_UNSEEMLY = re.compile("[\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+
+
+def format_quick(value: Value) -> str:
+    """As `format_compact`, of what is known to be a value: it was parsed or decoded, or is made of
+    such."""
+    text = _plain(value)
+    return format_compact(value) if text is None else text
+
+
+def format_json_quick(value: Value) -> str:
+    """As `format_json` on one line, of what is known to be a value."""
+    text = _plain(value)
+    return format_json(value) if text is None or _UNSEEMLY.search(text) is not None else text
+
+
+def _plain(value: Value) -> str | None:
+    """The text, where Python's writer certainly gives what ours would."""
+    try:
+        text = _encode(value)
+    except (TypeError, ValueError, RecursionError):
+        return None
+    if (
+        _DOUBTFUL.search(text) is not None
+        or (not text.isascii() and SURROGATE.search(text) is not None)
+        or (len(text) > DEFAULT_LIMITS.key_bytes_max // 4 and _may_be_large(text))
+        or text.count("[") + text.count("{") > _BRACKETS_MAX
+        or len(text) > _LENGTH_MAX
+    ):
+        return None
+    return text

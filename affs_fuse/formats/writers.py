@@ -7,7 +7,7 @@ values again, as far as the format can hold them (docs/specs/Transfer.md, "What 
 from collections.abc import Sequence
 from typing import Protocol
 
-from affs_fuse.auv import Value, format_compact, format_json
+from affs_fuse.auv import Value, format_json_quick, format_quick
 from affs_fuse.errors import AffsError, Category
 from affs_fuse.formats.columns import FieldProblem, field_text, parse_types
 from affs_fuse.formats.csv_reader import check_delimiter
@@ -29,7 +29,7 @@ class _Lines:
     """A row on each line."""
 
     def __init__(self, json: bool) -> None:
-        self._format = format_json if json else format_compact
+        self._format = format_json_quick if json else format_quick
 
     def add(self, row: Value) -> bytes:
         return self._format(row).encode() + b"\n"
@@ -46,7 +46,7 @@ class _Array:
 
     def add(self, row: Value) -> bytes:
         front, self._front = self._front, b",\n"
-        return front + format_json(row).encode()
+        return front + format_json_quick(row).encode()
 
     def end(self) -> bytes:
         return b"[]\n" if self._front == b"[\n" else b"\n]\n"

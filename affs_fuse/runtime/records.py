@@ -12,7 +12,7 @@ from typing import Any
 
 import trio
 
-from affs_fuse.auv import TextError, Value, format_compact, parse_quick
+from affs_fuse.auv import TextError, Value, format_quick, parse_quick
 from affs_fuse.errors import AffsError, Category
 from affs_fuse.posix.batches import (
     Changed,
@@ -256,7 +256,7 @@ def _no_path(text: str) -> AffsError:
 
 def _text_of(value: Value, path: str) -> bytes:
     """A record as it is stored: one line."""
-    text = format_compact(value).encode() + b"\n"
+    text = format_quick(value).encode() + b"\n"
     if len(text) > RECORD_BYTES_MAX:
         raise record_too_large(path.encode(), len(text))
     return text

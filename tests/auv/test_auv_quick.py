@@ -49,3 +49,28 @@ def test_any_text(text: str) -> None:
 def test_bytes_that_are_no_text() -> None:
     for data in (b"\xff", b'{"a":"\xff"}', b"1\xfe"):
         assert outcome(auv.parse_quick, data) == outcome(auv.parse, data)
+
+
+def written(write, value):
+    try:
+        return write(value)
+    except auv.ValueFault as error:
+        return error.reason
+
+
+@PROFILE
+@given(values)
+@example([1e16, 1e-7, 1.5, -0.0, 2**63 - 1, -(2**63), 10**18])
+@example({"e+": "1e+5", "\x7f": "\u2028", "\x01": '"\\\b\f\n\r\t/', "": "\u0085"})
+def test_values_are_written_alike(value: auv.Value) -> None:
+    assert written(auv.format_quick, value) == written(auv.format_compact, value)
+    assert written(auv.format_json_quick, value) == written(auv.format_json, value)
+
+
+def test_what_is_over_a_limit_is_refused_alike() -> None:
+    deep: auv.Value = 1
+    for _ in range(300):
+        deep = [deep]
+    for value in (deep, {"k" * 5000: 1}, {"é" * 3000: 1}, [2**63], ["\ud800"], {"a": deep}):
+        assert written(auv.format_quick, value) == written(auv.format_compact, value)
+        assert isinstance(written(auv.format_quick, value), str)
