@@ -172,6 +172,36 @@ def records(talk: Talk) -> None:
     assert not {"cid", "people/cid"} & talk.files().keys()
 
 
+def collections(talk: Talk) -> None:
+    """A directory with a schema, which imports keep to as well."""
+    (talk.mounted.directory / "shop").mkdir()
+    talk("""declare /shop '{"fields": {"n": {"type": "Int64", "max": 5}}}'""")
+    assert len(talk("collections")) == 1
+    assert talk("collection /shop")["path"] == "/shop"
+    call = talk.client.start("import - /shop --format jsonl")
+    event = next(part.event for part in call if isinstance(part, Event))
+    data = b'{"n": 5}\n{"n": 6}\n{"n": 1}\n'
+    talk.client.command("input", {"input": event["input"], "data": data, "end": True})
+    assert call.result()["created"] == 2
+    assert [(item["line"], item["code"]) for item in call.items] == [(2, "record.schema")]
+    talk.write("shop/odd", '{"n": 9}')
+    talk("check /shop")
+    assert talk.items
+    (talk.mounted.directory / "shop/odd").unlink()
+    talk("evolve /shop rename n number --yes")
+    assert json.loads(talk.files()["shop/000000003"]) == {"number": 1}
+    talk("index /shop number")
+    talk("indexes /shop")
+    assert [one["name"] for one in talk.items] == ["number"]
+    talk("reindex /shop")
+    talk("find /shop where number = 1 | select number", rows=1)
+    talk("unindex /shop number")
+    talk("indexes /shop")
+    assert talk.items == []
+    talk("undeclare /shop")
+    assert talk("collections") == []
+
+
 def moving_records(talk: Talk) -> None:
     """Records from bytes of the client and back, and who changed them."""
     call = talk.client.start("import - /people --format jsonl --name name")
@@ -268,7 +298,7 @@ def about(talk: Talk) -> None:
 
 
 PARTS: tuple[Callable[[Talk], None], ...] = (
-    states, going_back, asking, records, moving_records, access, automation, about,
+    states, going_back, asking, records, collections, moving_records, access, automation, about,
 )  # fmt: skip
 
 
