@@ -167,7 +167,9 @@ def damaged_pages(volume: Path) -> None:
         library.volume.note_change()
 
 
-def test_a_damaged_index_is_done_without_and_mended(tmp_path: Path) -> None:
+def test_a_damaged_index_is_done_without_and_mended(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     with Mounted(tmp_path) as mounted:
         (mounted.directory / "p").mkdir()
         with mounted.client() as client:
@@ -177,7 +179,8 @@ def test_a_damaged_index_is_done_without_and_mended(tmp_path: Path) -> None:
             client.run("index /p n")
         mounted.unmount()
         damaged_pages(mounted.volume)
-        assert fsck_program.main([str(mounted.volume), "-q"]) == 4
+        assert fsck_program.main([str(mounted.volume), "--repair"]) == 4
+        assert "reindex" in capsys.readouterr().out
         mounted.allowed += [
             "indexes are not up to date",
             "index.damaged",

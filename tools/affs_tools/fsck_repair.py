@@ -34,6 +34,7 @@ WHY_LEFT = {
     "verify.superblock": "no whole copy proves what should be there",
     "verify.ring_slot": "neither ring has the record; 64 commits write over it",
     "verify.no_commit": "--rebuild recovers what the leaves hold",
+    "verify.index": "mount the volume, and `affsctl reindex` makes it anew from the records",
     "verify.ring_conflict": "two hosts wrote; nobody knows which commit is the newest",
 }
 """Why a finding is left alone; others are a matter of judgement, or lie in a kept state."""

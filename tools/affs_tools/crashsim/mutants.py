@@ -156,6 +156,15 @@ MUTANTS = (
            "self._volume.begin_change()  # places", "# places", ("memory@fault/large",)),
     Mutant("lost-difference-gone-on-with", "volume.reclaim:ReclaimJob.step",
            "diff, self._diff = self._diff, None", "diff = self._diff", ("memory@fault/reclaim",)),
+    Mutant("index-not-told-of-a-write", "posix.changing:write_at",
+           "context.marks.mark(number, *indexed)", "pass", ("indexes",)),
+    Mutant("index-not-told-of-a-name-that-goes", "posix.linking:unlink",
+           "context.marks.mark(number, indexed)", "pass", ("indexes",)),
+    Mutant("taken-in-without-its-pages", "posix.index_turn:IndexTurn.apply",
+           "            _put(tree, directory, ITEM_INDEX, offset, new)", "            pass",
+           ("indexes",)),
+    Mutant("dropped-index-that-does-not-say-so", "posix.index_work:IndexWork._drop",
+           "head = replace(head, dropped=items[-1][2])", "pass", ("indexes",)),
 )  # fmt: skip
 
 
