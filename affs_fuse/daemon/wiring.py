@@ -108,7 +108,7 @@ def build_parts(
     )
     session = Session(
         operations,
-        MoreOperations(engine, namespace, counts, timeout_s),
+        MoreOperations(engine, namespace, counts, timeout_s, operations.author),
         Writes(engine, namespace, kernel, operations, RequestServer.tells_who_drops),
         _mount_request(volume, config, environment),
         spin=config.spin, channel=config.channel == "own", busy=lambda: engine.busy,

@@ -7,6 +7,7 @@ machines that the C core takes are little-endian.
 import errno
 import os
 import struct
+from collections.abc import Callable
 
 from affs_fuse.core.checksum import Buffer
 from affs_fuse.core.constants import BLOCK_SIZE
@@ -17,6 +18,7 @@ from affs_fuse.posix.attributes import Attributes
 from affs_fuse.posix.errors import posix_error
 from affs_fuse.posix.namespace import Namespace
 from affs_fuse.runtime.engine import Engine
+from affs_fuse.volume.authors import acting
 
 __all__ = ["MoreOperations"]
 
@@ -39,11 +41,18 @@ _STATX = struct.Struct("<IIQIIIHxxQQQQqIxxxxqIxxxxqIxxxxqIxxxxIIII112x")
 
 
 class MoreOperations:
-    """One mount's. timeout_s: how long the kernel believes an answer without asking again."""
+    """One mount's. timeout_s: how long the kernel believes an answer without asking again. author:
+    of a user and a process, as Operations has it."""
 
     def __init__(
-        self, engine: Engine, namespace: Namespace, counts: LookupCounts, timeout_s: float
+        self,
+        engine: Engine,
+        namespace: Namespace,
+        counts: LookupCounts,
+        timeout_s: float,
+        author: Callable[[int, int], int],
     ) -> None:
+        self._author = author
         self._engine = engine
         self._namespace = namespace
         self._counts = counts
@@ -72,20 +81,22 @@ class MoreOperations:
         action = mode & ~KEEP_SIZE
         if action not in (0, PUNCH_HOLE, ZERO_RANGE):
             raise posix_error(errno.EOPNOTSUPP)
-        if not action:
-            await space.fill(handle, offset, length, who, grow=grow)
-            return b""
-        await space.punch(handle, offset, length, who)
-        if grow:
-            await space.extend(handle, offset + length, who)
+        with acting(self._author(header.uid, header.pid)):
+            if not action:
+                await space.fill(handle, offset, length, who, grow=grow)
+                return b""
+            await space.punch(handle, offset, length, who)
+            if grow:
+                await space.extend(handle, offset + length, who)
         return b""
 
     async def tmpfile(self, header: Header, body: Buffer) -> bytes:
         flags, mode, umask, _ = _CREATE_IN.unpack_from(body)
-        handle, attributes = await self._engine.run(
-            self._namespace.create_nameless, header.node, mode, flags,
-            credentials_from(header.uid, header.gid, header.pid, umask),
-        )
+        who = credentials_from(header.uid, header.gid, header.pid, umask)
+        with acting(self._author(header.uid, header.pid)):
+            handle, attributes = await self._engine.run(
+                self._namespace.create_nameless, header.node, mode, flags, who
+            )
         self._counts.add(attributes.number)
         seconds, nanoseconds = self._timeout
         entry = _ENTRY_OUT.pack(

@@ -23,7 +23,6 @@ from affs_fuse._requests import ffi, lib
 from affs_fuse.core.checksum import Buffer
 from affs_fuse.fuse.operations import Operations
 from affs_fuse.fuse.translate import errno_of
-from affs_fuse.volume.authors import acting
 
 __all__ = ["Header", "RequestServer"]
 
@@ -137,8 +136,7 @@ class RequestServer:
         started = self._monotonic()
         answer, failed = b"", 0
         try:
-            with acting(self._operations.author(header.uid, header.pid)):
-                answer = await handler(header, body)
+            answer = await handler(header, body)
         except Exception as error:  # noqa: BLE001 - it would end the loop, and with it the mount
             number = errno_of(error)
             if number is None:

@@ -140,7 +140,7 @@ async def test_cancelling_is_not_taken_for_a_failure(name: str) -> None:
 NOBODY: Any = Failing(ValueError())
 MORE = sorted(
     handler.__name__
-    for handler in MoreOperations(NOBODY, NOBODY, LookupCounts(), 1.0).handlers.values()
+    for handler in MoreOperations(NOBODY, NOBODY, LookupCounts(), 1.0, NOBODY).handlers.values()
 )
 
 
@@ -153,7 +153,7 @@ async def test_no_exception_leaves_a_request_that_pyfuse3_does_not_know(
     for error, number, _ in FAILURES:
         failing: Any = Failing(error)
         made = operations(error)
-        handlers = MoreOperations(failing, failing, LookupCounts(), 1.0).handlers
+        handlers = MoreOperations(failing, failing, LookupCounts(), 1.0, failing).handlers
         opcode = next(code for code, one in handlers.items() if one.__name__ == name)
         server = RequestServer(handlers, failing, made, lambda: 0.0, channel=True)
         reader, writer = os.pipe()

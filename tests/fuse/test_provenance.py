@@ -150,6 +150,9 @@ def test_what_a_shell_starts_is_told_from_the_shell(mounted: Mounted) -> None:
     with mounted.client() as client:
         [row] = rows(client, "history /p/out")
         assert by(row) == (ALICE, "process", "dd")
+        run_as(mounted, ALICE, "fallocate", "-l", "10000", "p/room")
+        [row] = rows(client, "history /p/room")
+        assert by(row) == (ALICE, "process", "fallocate")
         run_as(mounted, BOB, "python3", "-c", "import os; os.mkdir('p/outd')")
         [row] = rows(client, "history /p/outd")
         assert by(row)[:2] == (BOB, "process")
