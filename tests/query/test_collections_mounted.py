@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from mounted import Mounted
 from test_query_mounted import ask
+from test_transfer import affsctl, rows
 
 from affs_ctl.client import Client
 from affs_fuse.auv import format_compact
@@ -223,6 +224,27 @@ def test_commands_at_once_never_make_two_of_a_key(mounted: Mounted) -> None:
         assert ask(client, "check /p")[1] == {
             "records": 40, "invalid": 0, "violations": 0, "denied": 0, "evolving": False,
         }  # fmt: skip
+
+
+def test_an_import_is_held_to_the_schema(mounted: Mounted, client: Client, tmp_path: Path) -> None:
+    """What violates it is told with its place; the rest is imported."""
+    declare(client, PEOPLE)
+    people = [
+        {"name": "Anna", "home": {"city": "Rome"}}, {"name": "", "home": {"city": "Rome"}},
+        {"name": "Bob", "home": {"city": "Oslo"}}, {"name": "Anna", "home": {"city": "Bergen"}},
+        {"name": "Cleo"},
+    ]  # fmt: skip
+    source = tmp_path / "people.jsonl"
+    source.write_text("".join(json.dumps(one) + "\n" for one in people))
+    told = rows(affsctl(mounted, "import", str(source), "/p", status=1))
+    told.sort(key=lambda row: row["record"])
+    assert [(row["record"], row["line"], row["code"]) for row in told] == [
+        (2, 2, "record.schema"), (4, 4, "record.schema"), (5, 5, "record.schema"),
+    ]  # fmt: skip
+    assert "has this key already" in told[1]["message"]
+    names = ask(client, "find /p | sort name | select name, state")[0]
+    assert names == [{"name": "Anna", "state": "new"}, {"name": "Bob", "state": "new"}]
+    assert ask(client, "check /p")[1]["violations"] == 0
 
 
 def test_a_killed_daemon_leaves_an_evolution_that_goes_on(tmp_path: Path) -> None:
