@@ -52,12 +52,10 @@ class IndexTurn:
         self._keys: dict[int, bytes | None] = {}
         self._done: set[int] = set()
         self._work = 0
-        self._new_heads = False
         for one in indexes:
             head = read_head(self._tree, directory, one.id)
             if head is None:
                 head = IndexHead(one.expression)
-                self._new_heads = True
             self._heads[one.id] = head
             self._pages[one.id] = open_index(self._tree, directory, one.id, head)
 
@@ -66,18 +64,17 @@ class IndexTurn:
         """Changes of pages that are planned."""
         return self._work
 
-    @property
-    def anything(self) -> bool:
-        return bool(self._done or self._new_heads)
-
     def built(self, index: int) -> int | None:
         """How far the building of an index has come (IndexHead.built)."""
         return self._heads[index].built
 
+    def entries(self, index: int) -> int:
+        """Of an index, with what is planned."""
+        return self._pages[index].shape.entries
+
     def advance(self, index: int, cookie: int | None) -> None:
         """The building of an index has come so far."""
         self._heads[index] = replace(self._heads[index], built=cookie)
-        self._new_heads = True
 
     def refresh(self, number: int) -> None:
         """Plan to take in a file as it is now, whatever it was before. Errors: NodeMissing,

@@ -19,6 +19,7 @@ from affs_fuse.core.constants import (
 from affs_fuse.core.tree import NodeMissing
 from affs_fuse.errors import AffsError
 from affs_fuse.posix import directory as directories
+from affs_fuse.posix import inodes
 from affs_fuse.posix.context import Context
 from affs_fuse.posix.index_turn import IndexTurn, KeysOf
 from affs_fuse.posix.indexes import DeclaredIndex, heads, pending_files
@@ -41,12 +42,14 @@ WORK_MAX = 256
 
 class IndexWork:
     """context: of the state that the mount shows. damaged: directories that have an index which
-    cannot be kept up; they are left alone until they are declared anew."""
+    cannot be kept up; they are left alone until they are declared anew. building:
+    (files that are in it, files that there are) of the index that is built now, None without."""
 
     def __init__(self, context: Callable[[], Context], keys_of: KeysOf) -> None:
         self._context = context
         self._keys_of = keys_of
         self.damaged: dict[int, AffsError] = {}
+        self.building: tuple[int, int] | None = None
 
     @property
     def any(self) -> bool:
@@ -65,10 +68,13 @@ class IndexWork:
             except IndexDamage as damage:
                 self.damaged[number] = damage
                 done = None
+            else:
+                self.damaged.pop(number, None)
             if done is not None:
                 return done
             if not pending_only:
                 context.marks.settled(number)
+                self.building = None
         return None
 
     def _directory(
@@ -107,6 +113,8 @@ class IndexWork:
         files = [Name.unpack(payload).object for _, _, _, payload in items]
         done = _refresh(turn, files, more)
         turn.advance(index, items[done - 1][2] if items else None)
+        size = inodes.load_directory(context.tree, number).size
+        self.building = (min(turn.entries(index), size), size)
 
     def _drop(self, context: Context, number: int, index: int, payload: bytes) -> None:
         """A part of an index that is declared no more: first the keys of files, then pages, its

@@ -488,7 +488,9 @@ class Engine:
             "space": space_dict(volume, self._ledger.known_kept_bytes()),
             "jobs": [
                 {"name": job.name, "done": job.done, "total": job.total, "unit": job.unit}
-                for job in [*self._jobs.running(), *self.verification.jobs()]
+                for job in [
+                    *self._jobs.running(), *self.verification.jobs(), *self._index_upkeep.jobs()
+                ]
             ],
             "verified": self.verification.verified.summary(),
             "degraded": False,

@@ -16,6 +16,7 @@ import trio
 from affs_fuse.errors import AffsError
 from affs_fuse.posix.namespace import Namespace
 from affs_fuse.query.index_values import keys_of_content
+from affs_fuse.runtime.jobs import JobProgress
 from affs_fuse.runtime.loader import Loader
 from affs_fuse.volume.volume import Volume
 
@@ -52,6 +53,11 @@ class IndexUpkeep:
     def damaged(self) -> dict[int, AffsError]:
         """Directories with an index that cannot be kept up."""
         return self._work.damaged
+
+    def jobs(self) -> list[JobProgress]:
+        """The building of an index, if one is built."""
+        building = self._work.building
+        return [JobProgress("index", *building, "files")] if building is not None else []
 
     async def serve(self) -> None:
         """Never returns."""

@@ -166,9 +166,6 @@ class IndexPages:
             level, keys, children = self._below(level, children[index])
         return found + share * bisect_left(keys, at) / max(1, len(keys))
 
-    def has(self, entry: bytes) -> bool:
-        return self.forward(entry).entries[:1] == [entry]
-
     def _look(self, number: int) -> tuple[int, list[bytes], list[int]]:
         page = self._pages.get(number)
         if page is not None:

@@ -195,10 +195,15 @@ def test_building_goes_on_where_it_was(bench: QueryBench) -> None:
     for number in range(700):
         bench.put(f"/d/{number}", {"age": number % 50})
     bench.add_index("/d", "age", "age")
-    bench.index_step()
+    work = bench.namespace.files.index_work(keys_of_content)
+    bench.run(work.step, lambda: True)
     bench.commit()
     entries = bench.index_head("/d", "age").shape.entries
     assert 0 < entries < 700
+    assert work.building == (entries, 700)
+    while bench.run(work.step, lambda: True) is not None:
+        assert 0 < work.building[0] <= work.building[1] == 700
+    assert work.building is None
     bench.open()
     assert bench.index_head("/d", "age").shape.entries == entries
     assert not bench.index_head("/d", "age").usable
