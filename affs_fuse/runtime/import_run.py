@@ -104,7 +104,8 @@ class ImportRun:
         self._digest = hashlib.sha256()
         self._unhashed = b""
         self._hashed = 0
-        if not order.dry_run and not order.all_or_nothing:
+        self._keeps_cursor = not order.dry_run and not order.all_or_nothing
+        if self._keeps_cursor:
             packed_cursor(self._terms, self._before, bytes(32), self._about)  # is it too long?
 
     async def carry_out(self, input: Input) -> Plain:
@@ -136,8 +137,9 @@ class ImportRun:
 
     def _take(self, data: bytes) -> None:
         """conflict: import.changed, where the input is not the one that was imported before."""
-        self._unhashed += data
         start = self._before.mark.offset
+        if self._keeps_cursor or self._hashed < start:
+            self._unhashed += data
         if self._hashed < start:
             count = min(start - self._hashed, len(self._unhashed))
             self._digest.update(self._unhashed[:count])
@@ -145,6 +147,8 @@ class ImportRun:
             self._unhashed = self._unhashed[count:]
             if self._hashed == start and self._digest.digest() != self._digest_before:
                 raise _changed()
+            if not self._keeps_cursor:
+                self._unhashed = b""
         self._reader.feed(data)
 
     async def _read(self) -> None:

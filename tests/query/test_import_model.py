@@ -171,6 +171,25 @@ async def one_case(seed: int) -> None:
         assert await made.engine.imports(made.desk(ADMIN).session) == []
 
 
+@pytest.mark.parametrize("dry_run", [True, False])
+async def test_what_was_read_is_not_kept(dry_run: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither with a cursor nor without one."""
+    kept = []
+    take = import_run.ImportRun._take
+
+    def watched(self: import_run.ImportRun, data: bytes) -> None:
+        kept.append(len(self._unhashed))
+        take(self, data)
+
+    monkeypatch.setattr(import_run.ImportRun, "_take", watched)
+    data = b'{"k": 1, "pad": "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"}\n' * 400
+    async with running(1) as made:
+        summary = await do_import(made, Told(), data, 1000, dry_run=dry_run)
+        assert summary["created"] == 400
+    assert len(kept) > 20
+    assert max(kept) < 1000
+
+
 @pytest.mark.parametrize("seed", range(CASES))
 async def test_an_import_that_is_broken_off_goes_on_where_it_was(seed: int) -> None:
     await one_case(seed)
