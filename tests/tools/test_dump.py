@@ -27,6 +27,9 @@ def volume(tmp_path: Path) -> str:
         library.write(b"dir/file", b"content" * 1000)
         library.write(HOSTILE, b"small")
         library.setxattr(b"dir", b"user.note", b"value")
+        library.declare(b"dir", {"schema": {"closed": True}})
+        library.mkdir(b"long")
+        library.declare(b"long", {"schema": {}, "notes": "x" * 5000})
         library.publish("good", "as it was")
         for index in range(200):
             library.write(b"file %d" % index, b"%d" % index)
@@ -56,6 +59,8 @@ def test_every_part_prints(volume: str, capsys: Capture) -> None:
     assert "segment 0: system" in printed(capsys, volume, "segments")
     tree = printed(capsys, volume, "tree", "namespace")
     assert "name 'user.note'" in tree
+    assert 'collection, 0x0) {"schema":{"closed":true}}' in tree
+    assert "collection, 0x1) part 1, " in tree
     assert "level 1" in tree
     assert "inode" not in printed(capsys, volume, "tree", "namespace", "--nodes")
     for name in ("checkpoint", "system", "space"):

@@ -18,7 +18,7 @@ from typing import Any
 from affs_tools import holder
 from affs_tools.reader import structures
 from affs_tools.reader.image import BLOCK, ITEM_TYPES, NODE, TREES, Image, Item, State, bitmap_bits
-from affs_tools.reader.namespace import Namespace, extract
+from affs_tools.reader.namespace import PART_SIZE, Namespace, extract
 from affs_tools.reader.structures import Damage, Record
 from affs_tools.reader.values import read_value, write_value
 from affs_tools.text import escape, escape_name, format_time
@@ -35,6 +35,7 @@ DECODERS = {
 }
 OPERATION, SETTING, JOB, VERIFIED = 64, 65, 66, 67
 VALUES = {OPERATION, SETTING, JOB, VERIFIED}
+COLLECTION = 9
 SETTING_KINDS = {
     1: "roles", 2: "retention", 3: "packages", 4: "hooks", 5: "tokens",
 }
@@ -123,6 +124,8 @@ def show_payload(item: Item) -> str:
     """The payload in one line: its structure's fields, then what follows them."""
     if item.type in VALUES:
         return show_system_value(item)
+    if item.type == COLLECTION and item.payload:
+        return show_declaration(item)
     structure = DECODERS.get(item.type)
     if structure is None:
         return f"{len(item.payload)} bytes {item.payload[:32].hex()}"
@@ -145,6 +148,13 @@ def show_payload(item: Item) -> str:
     elif rest:
         words.append(f"+ {len(rest)} bytes")
     return ", ".join(words)
+
+
+def show_declaration(item: Item) -> str:
+    """The whole of it where it has one part; `Namespace.declaration` puts several together."""
+    if item.offset == 0 and len(item.payload) < PART_SIZE:
+        return show_system_value(item)
+    return f"part {item.offset}, {len(item.payload)} bytes"
 
 
 def show_system_value(item: Item) -> str:
