@@ -6,8 +6,10 @@ The volume lives on from round to round; what a round leaves is where the next o
 import os
 import random
 import signal
+import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -147,7 +149,7 @@ class _Campaign:
         os.kill(self.pid, signal.SIGKILL)
         thread.join(JOIN_S)
         if thread.is_alive():
-            raise ViolationError("a verb hangs although its daemon is dead")
+            raise ViolationError(f"a verb hangs although its daemon is dead: {_place(thread)}")
         self.ground.crash()
         if failures:
             raise failures[0]
@@ -253,3 +255,10 @@ class _Campaign:
             raise ViolationError(problems)
         self.ground.close()
         self._fsck()
+
+
+def _place(thread: threading.Thread) -> str:
+    """Where a thread is just now: the innermost calls first."""
+    frame = sys._current_frames().get(thread.ident or 0)
+    calls = reversed(traceback.extract_stack(frame)) if frame is not None else ()
+    return ", ".join(f"{call.name} ({Path(call.filename).name}:{call.lineno})" for call in calls)
