@@ -49,7 +49,7 @@ P = TypeVar("P", Fault, Shortage)
 Task = Callable[[], Tally]
 TRIPLES = 2950
 FAULTS_PER_TASK = 200
-WORKLOADS_PER_TASK = 80
+WORKLOADS_PER_TASK = 250
 _LONG = ("full", "ring-", "wide/", "crowded/s", "crowded/o", "retention/2", "retention/4")
 
 
