@@ -539,7 +539,7 @@ class Namespace:
 
     def take_off(self, bytes_max: int, files_max: int) -> int:
         """Launch about `bytes_max` of what is buffered, the longest waiting files first; how many
-        bytes. Errors: NodeMissing; volume.no_space, device.no_space."""
+        bytes. Errors: as Placing.take_off()."""
         begun = files = 0
         for context in self._contexts():
             for number in context.data.buffered_files():
