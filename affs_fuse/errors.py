@@ -101,6 +101,10 @@ class AffsError(Exception):
         self.details = details or {}
         self.errno = category.errno if errno is None else errno
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """So that it can pass between processes, subclasses with other parameters too."""
+        return _remade, (type(self), self.args, self.__dict__)
+
     def to_auv(self, trace: str = "") -> dict[str, Any]:
         """The object that answers carry (docs/specs/Errors.md, "Shape")."""
         return {
@@ -112,3 +116,9 @@ class AffsError(Exception):
             "trace": trace,
             "details": self.details,
         }
+
+
+def _remade(kind: type[AffsError], arguments: tuple[Any, ...], fields: dict[str, Any]) -> AffsError:
+    made = kind.__new__(kind, *arguments)
+    made.__dict__.update(fields)
+    return made

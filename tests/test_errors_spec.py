@@ -7,6 +7,7 @@ anywhere in the code is an error too.
 
 import ast
 import errno
+import pickle
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,7 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from affs_fuse.errors import Category
+from affs_fuse.errors import AffsError, Category
+from affs_fuse.volume.index_pages import IndexDamage
 
 ROOT = Path(__file__).resolve().parent.parent
 SPEC = ROOT / "docs/specs/Errors.md"
@@ -188,3 +190,16 @@ def test_the_table_of_categories(category: Category) -> None:
     assert found is not None, f"docs/specs/Errors.md has no row for {category}"
     assert int(found.group(1)) == category.exit_status
     assert getattr(errno, found.group(2)) == category.errno
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        AffsError("a.b", Category.BUSY, "m", hint="h", retryable=True, details={"x": 1}, errno=5),
+        IndexDamage("a page is missing"),
+    ],
+)
+def test_errors_pass_between_processes(error: AffsError) -> None:
+    copy = pickle.loads(pickle.dumps(error))
+    assert (type(copy), copy.to_auv(), copy.errno) == (type(error), error.to_auv(), error.errno)
+    assert str(copy) == str(error)
