@@ -31,13 +31,14 @@ class Term(NamedTuple):
 
 
 def kept_terms(volume: Volume) -> list[Term]:
-    """Their sum is what kept states alone hold: deleted ones that still wait, too."""
+    """Their sum is what kept states alone hold: deleted ones that still wait, too. The mount of a
+    published state may descend from one that is gone by now, on its way to the next."""
     states = volume.states
     below: dict[int, int] = {}
     number, successor = volume.working.ancestor, WORKING
-    while number:
+    while (state := states.get(number)) is not None:
         below[number] = successor
-        number, successor = states[number].parent, number
+        number, successor = state.parent, number
     return [
         Term(state.number, below.get(state.number, state.parent), 0) for state in states.all()
     ]
