@@ -7,6 +7,7 @@ import errno
 import os
 import pickle
 import stat
+import subprocess
 import tempfile
 import time
 import warnings
@@ -84,6 +85,23 @@ def opened(path: PathLike, flags: int = os.O_RDONLY, mode: int = 0o666) -> Itera
         yield descriptor
     finally:
         os.close(descriptor)
+
+
+@contextmanager
+def running_program(path: str) -> Iterator[None]:
+    """A program of this name runs inside, and waits: it needs no page of its file any more."""
+    write_file(path, read_file("/bin/cat"))
+    os.chmod(path, 0o755)
+    with subprocess.Popen([f"./{path}"], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as program:
+        try:
+            assert program.stdin is not None
+            assert program.stdout is not None
+            program.stdin.write(b"here\n")
+            program.stdin.flush()
+            assert program.stdout.readline() == b"here\n"
+            yield
+        finally:
+            program.kill()
 
 
 def fork() -> int:

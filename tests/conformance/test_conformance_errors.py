@@ -24,8 +24,8 @@ from posix_kit import (
     fails,
     make,
     opened,
-    read_file,
     renameat2,
+    running_program,
     write_file,
 )
 
@@ -151,10 +151,7 @@ def test_buffers_too_small(place: Path) -> None:
 
 def test_a_running_program_is_not_cut(place: Path) -> None:
     """ETXTBSY for its content; its name and attributes are free."""
-    write_file("p", read_file("/bin/sleep"))
-    os.chmod("p", 0o755)
-    pid = os.posix_spawn("./p", ["p", "60"], {})
-    try:
+    with running_program("p"):
         for action in (
             lambda: os.truncate("p", 0),
             lambda: os.open("p", os.O_RDWR),
@@ -165,13 +162,10 @@ def test_a_running_program_is_not_cut(place: Path) -> None:
         os.chmod("p", 0o700)
         os.rename("p", "q")
         # Last: on a FUSE filesystem the error comes when the file is cut already (docs/limits.md),
-        # and a program that loses its pages may die.
+        # and a program that needs its pages dies.
         with fails(errno.ETXTBSY):
             os.open("q", os.O_RDONLY | os.O_TRUNC)
         os.unlink("q")
-    finally:
-        os.kill(pid, 9)
-        os.waitpid(pid, 0)
 
 
 def test_what_something_is_mounted_on_is_busy(place: Path) -> None:

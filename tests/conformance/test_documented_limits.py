@@ -22,6 +22,7 @@ from posix_kit import (
     opened,
     read_file,
     renameat2,
+    running_program,
     write_file,
 )
 
@@ -185,13 +186,7 @@ def test_truncating_to_the_same_size(affs_place: Path) -> None:
 
 
 def test_a_running_program_opened_to_be_cut(affs_place: Path) -> None:
-    write_file("p", Path("/bin/sleep").read_bytes())
-    os.chmod("p", 0o755)
-    pid = os.posix_spawn("./p", ["p", "60"], {})
-    try:
+    with running_program("p"):
         with fails(errno.ETXTBSY):
             os.open("p", os.O_RDONLY | os.O_TRUNC)
         assert os.stat("p").st_size == 0
-    finally:
-        os.kill(pid, 9)
-        os.waitpid(pid, 0)
