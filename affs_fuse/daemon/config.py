@@ -26,7 +26,7 @@ from affs_fuse.runtime.slow import SLOW_DEFAULT_S
 
 __all__ = ["HELP", "CommandLine", "Environment", "MountConfig", "parse_arguments"]
 
-CACHE_DEFAULT_BYTES = 256 << 20
+CACHE_DEFAULT_BYTES = 128 << 20
 CACHE_MIN_BYTES = 4 << 20
 DIRTY_DEFAULT_BYTES = 128 << 20
 DIRTY_MIN_BYTES = 4 << 20

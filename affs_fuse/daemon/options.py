@@ -78,7 +78,7 @@ def _specs() -> Iterator[OptionSpec]:
         OptionSpec("auto_unmount", Kind.FLAG, "unmount when the daemon dies (users' mounts)"),
         OptionSpec("fsname", Kind.TEXT, "what the mount table shows as source"),
         OptionSpec("commit_interval", Kind.SECONDS, "seconds between commits, 0 = off (5)"),
-        OptionSpec("cache", Kind.SIZE, "memory for tree nodes (256M)"),
+        OptionSpec("cache", Kind.SIZE, "memory for tree nodes (128M)"),
         OptionSpec("cache_size", Kind.SIZE, "the same"),
         OptionSpec("dirty", Kind.SIZE, "written data kept in memory before writers wait (128M)"),
         OptionSpec("view", Kind.CHOICE, "which state to show (working)", ("working", "published")),

@@ -11,7 +11,7 @@ Invariants:
 - The loop's other tasks wait at most TURN_S for a turn when no request is there, and get one after
   TURN_REQUESTS requests at most.
 - Spinning stops where it does not pay: when nothing followed several times, on a single CPU, and
-  while workers can use the processor; then the loop naps.
+  while workers can use the processor.
 """
 
 import os
@@ -29,10 +29,8 @@ __all__ = ["SPIN_S", "SpinStatistics", "SpinningLowlevel", "SpinningTrio", "spin
 SPIN_S = 0.0002
 TURN_S = 0.00003
 """A client that does not follow at once is at work itself: so may the loop's other tasks be."""
-NAP_S = 0.0003
-"""The loop's other tasks wait so long, once for each request that does not come."""
-SELECT_DESCRIPTORS = 1024
-TURN_REQUESTS = 16
+TURN_REQUESTS = 4
+"""A message of the control socket takes some four turns until it is answered."""
 _IDLE_SPINS_MAX = 3
 
 
@@ -90,8 +88,8 @@ class SpinningLowlevel:
         if poller.poll(0):
             self._at_once += 1
             return
-        if self._spin and self._idle_spins < _IDLE_SPINS_MAX:
-            if await self._spin_or_nap(descriptor, poller):
+        if self._spin and self._idle_spins < _IDLE_SPINS_MAX and not self._busy():
+            if await self._spin_for_it(poller):
                 self._spun += 1
                 self._idle_spins = 0
                 return
@@ -103,11 +101,8 @@ class SpinningLowlevel:
         if self._monotonic() - before < 2 * SPIN_S:
             self._idle_spins = 0
 
-    async def _spin_or_nap(self, descriptor: int, poller: _Poller) -> bool:
-        """Whether a request came within a moment. While workers can use the processor this sleeps
-        instead, but not in the scheduler: a trip through that costs as much as the request."""
-        if self._busy() and descriptor < SELECT_DESCRIPTORS:
-            return bool(select.select([descriptor], [], [], NAP_S)[0])
+    async def _spin_for_it(self, poller: _Poller) -> bool:
+        """Whether a request came within a moment."""
         begun = self._monotonic()
         for seconds in (TURN_S, SPIN_S):
             while self._monotonic() < begun + seconds:
