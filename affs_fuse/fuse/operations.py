@@ -161,7 +161,7 @@ class Operations(pyfuse3.Operations):
         self._latencies.note(name, self._monotonic() - started)
 
     def note_written(self, size: int) -> None:
-        """By a request that was answered beside pyfuse3, in bytes."""
+        """By one request, in bytes; also by one that was answered beside pyfuse3."""
         self._written_bytes += size
 
     def statistics(self) -> OperationStatistics:
@@ -347,7 +347,7 @@ class Operations(pyfuse3.Operations):
         opener = self._namespace.handle_of(fh).credentials
         with acting(self.author(opener.uid, opener.pid)):
             written = await self._engine.write(fh, off, buf)
-        self._written_bytes += written
+        self.note_written(written)
         return written
 
     @_handler

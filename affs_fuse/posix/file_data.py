@@ -44,8 +44,6 @@ from affs_fuse.volume.working import WorkingState
 
 __all__ = ["BlockCut", "FileData", "Truncation", "WritePlan"]
 
-SMALL_FILE_BYTES = 64 << 10
-MEDIUM_FILE_BYTES = 1 << 20
 TRUNCATE_ITEMS_MAX = 256
 """Extents that one operation takes away; the rest goes in later steps, so that no turn is long."""
 RANGES_MAX = 1024

@@ -7,7 +7,7 @@ raises for what a volume holds.
 from contextlib import suppress
 
 from affs_fuse.core.codec import Extent, Name
-from affs_fuse.core.constants import ITEM_DENTRY, ITEM_EXTENT, TREE_NAMESPACE
+from affs_fuse.core.constants import ITEM_DENTRY, ITEM_EXTENT
 from affs_fuse.core.tree import Tree
 from affs_fuse.errors import AffsError
 from affs_fuse.runtime.differences import Paths
@@ -106,7 +106,3 @@ class NodeNames:
             except AffsError:
                 texts.append(f"(directory {place[0]})/{shown(place[1])}")
         return sorted({*texts})
-
-
-def needs_search(damage: Damage) -> bool:
-    return damage.data_offset < 0 and damage.tree == TREE_NAMESPACE

@@ -324,7 +324,7 @@ class Engine:
         if self._writeback.full:
             await self._writeback.throttle()
         written = await self.run(self._namespace.write, handle, offset, data, told)
-        self._wake_writeback()
+        self._writeback.wake_if_due()
         return written
 
     def write_at_once(self, handle: int, offset: int, data: Buffer, told: Writing) -> int | None:
@@ -337,12 +337,8 @@ class Engine:
             written = self._volume.attempt(self._namespace.write, handle, offset, data, told)
         except (NodeMissing, DataMissing, AffsError, OSError):
             return None
-        self._wake_writeback()
+        self._writeback.wake_if_due()
         return written
-
-    def _wake_writeback(self) -> None:
-        if self._namespace.dirty_bytes - self._volume.flights.bytes > self._writeback.start_bytes:
-            self._writeback.wake()
 
     def forget(self, inodes: Sequence[int]) -> None:
         """The kernel does not know these inodes any more."""

@@ -105,8 +105,7 @@ class FileSpace:
                     at = await self._run(namespace.fill_step, handle, at, end)
                     if at >= end:
                         break
-                if namespace.dirty_bytes > self._writeback.start_bytes:
-                    self._writeback.wake()
+                self._writeback.wake_if_due()
                 await trio.lowlevel.checkpoint()
             await self.extend(handle, end, who)
         except (AffsError, OSError):

@@ -38,7 +38,7 @@ from affs_fuse.runtime.policy import Identity
 from affs_fuse.runtime.ports import Plain
 from affs_fuse.runtime.queries import credentials_of
 from affs_fuse.runtime.record_operations import Operation
-from affs_fuse.runtime.steps import Steps
+from affs_fuse.runtime.steps import SLICE_OPERATIONS, Steps
 
 __all__ = ["ATTEMPTS_MAX", "BATCH_BYTES_MAX", "BATCH_MAX", "Records", "busy"]
 
@@ -47,7 +47,6 @@ BATCH_MAX = 1000
 
 BATCH_BYTES_MAX = 16 << 20
 ATTEMPTS_MAX = 20
-SLICE_OPERATIONS = 16
 NEW_MODE = 0o666
 UMASK = 0o022
 

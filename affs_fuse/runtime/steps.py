@@ -19,9 +19,10 @@ from affs_fuse.posix.namespace import Namespace
 from affs_fuse.posix.permissions import Credentials
 from affs_fuse.runtime.kernel import KernelPort
 
-__all__ = ["Guard", "Steps"]
+__all__ = ["SLICE_OPERATIONS", "Guard", "Steps"]
 
 SLICE_OPERATIONS = 16
+"""Looked at before the loop gets a turn."""
 
 Guard = Callable[[], Callable[[Sequence[Changed]], None]]
 """Called right before the change, in its turn: looks whether it still may be, and gives what is to

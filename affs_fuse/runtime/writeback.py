@@ -82,6 +82,12 @@ class Writeback:
         """There is enough to write."""
         self._wanted.set()
 
+    def wake_if_due(self) -> None:
+        """Something was written into buffers: begin to write it out if that is enough."""
+        waiting = self._namespace.dirty_bytes - self._volume.flights.bytes
+        if waiting > self.start_bytes:
+            self.wake()
+
     async def serve(self) -> None:
         """Write while there is enough to write; never returns."""
         async with trio.open_nursery() as nursery:

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from affs_ctl.client import Client
+
 TESTS = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(TESTS / room) for room in ("posix", "fuse", "runtime")]
 
@@ -33,3 +35,9 @@ def mounted(shared_mount: Mounted) -> Mounted:
         shutil.rmtree(path) if path.is_dir() else path.unlink()
     (shared_mount.directory / "p").mkdir()
     return shared_mount
+
+
+@pytest.fixture
+def client(mounted: Mounted) -> Iterator[Client]:
+    with mounted.client() as made:
+        yield made

@@ -3,7 +3,6 @@
 import json
 import subprocess
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -27,12 +26,6 @@ PEOPLE = {
     "closed": True,
     "unique": ["name"],
 }
-
-
-@pytest.fixture
-def client(mounted: Mounted) -> Iterator[Client]:
-    with mounted.client() as made:
-        yield made
 
 
 def refused(client: Client, line: str) -> AffsError:

@@ -4,7 +4,6 @@ the files hold, and the indexes say what the records say."""
 import contextlib
 import os
 import random
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,12 +18,6 @@ pytestmark = pytest.mark.mount
 
 NAMES = [f"r{number}" for number in range(12)]
 STEPS = 60
-
-
-@pytest.fixture
-def client(mounted: Mounted) -> Iterator[Client]:
-    with mounted.client() as made:
-        yield made
 
 
 class Edits:

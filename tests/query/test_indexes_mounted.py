@@ -2,7 +2,6 @@
 
 import json
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,12 +18,6 @@ from affs_tools.library import Library
 pytestmark = pytest.mark.mount
 
 COUNT = 300
-
-
-@pytest.fixture
-def client(mounted: Mounted) -> Iterator[Client]:
-    with mounted.client() as made:
-        yield made
 
 
 @pytest.fixture

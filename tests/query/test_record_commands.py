@@ -5,7 +5,6 @@ import json
 import mmap
 import os
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,12 +15,6 @@ from affs_ctl.client import Client
 from affs_fuse.errors import AffsError
 
 pytestmark = pytest.mark.mount
-
-
-@pytest.fixture
-def client(mounted: Mounted) -> Iterator[Client]:
-    with mounted.client() as made:
-        yield made
 
 
 def code_of(client: Client, line: str) -> AffsError:

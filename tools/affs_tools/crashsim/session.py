@@ -44,7 +44,6 @@ TIME_NS = 10**18
 STEP_NS = 10**6
 ROOT = Credentials(0, 0)
 NO_ROOM = {"volume.no_space", "device.no_space"}
-WRITE_PIECE = 1 << 17
 AHEAD_BYTES, AHEAD_FILES = 1 << 20, 8
 
 
