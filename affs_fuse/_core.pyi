@@ -189,6 +189,7 @@ class Lib:
     AFFS_POINTER_PUBLISHED: Final[int]
     AFFS_POINTER_UNDO: Final[int]
     AFFS_POINTER_REDO: Final[int]
+    AFFS_GATHER_MANY: Final[int]
     AFFS_PUT_ANY: Final[int]
     AFFS_PUT_INSERT: Final[int]
     AFFS_PUT_REPLACE: Final[int]
@@ -290,6 +291,19 @@ class Lib:
         size: int,
         used: CData,
         count: CData,
+        /,
+    ) -> int: ...
+    def affs_tree_gather(
+        self,
+        tree: CData,
+        objects: CData | Buffer,
+        count: int,
+        first_type: int,
+        end_type: int,
+        buffer: CData | Buffer,
+        size: int,
+        counts: CData,
+        done: CData,
         /,
     ) -> int: ...
     def affs_tree_dirty_count(self, tree: CData, /) -> int: ...

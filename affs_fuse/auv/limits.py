@@ -5,7 +5,7 @@ the library; `REQUEST_LIMITS` for what a stranger sends to the control socket. P
 JSON depth 1000, serde_json 128, protobuf 100; MessagePack's own reader stops at 1024 levels.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 __all__ = ["ANSWER_LIMITS", "DEFAULT_LIMITS", "DEPTH_SUPPORTED_MAX", "REQUEST_LIMITS", "Limits"]
 
@@ -26,8 +26,12 @@ class Limits:
     binary_bytes_max: int = 1 << 30
     elements_max: int = 10_000_000
     key_bytes_max: int = 4 << 10
+    least: int = field(init=False, repr=False, compare=False)
+    """A value of so few bytes can be over no limit but that of depth."""
 
     def __post_init__(self) -> None:
+        sizes = self.string_bytes_max, self.binary_bytes_max, self.key_bytes_max
+        object.__setattr__(self, "least", min(*sizes, self.elements_max))
         assert 0 <= self.depth_max <= DEPTH_SUPPORTED_MAX, "depth_max is out of range"
         assert self.elements_max >= 0, "elements_max is negative"
 

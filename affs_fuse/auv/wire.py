@@ -12,6 +12,7 @@ import msgpack
 from affs_fuse.auv.limits import DEFAULT_LIMITS, Limits
 from affs_fuse.auv.scan import CHAR_EXTENSION, scan
 from affs_fuse.auv.values import Char, Value, normal
+from affs_fuse.auv.wire_quick import DOUBTFUL, pack_quick, unpack_quick
 
 __all__ = ["decode", "encode", "encode_canonical"]
 
@@ -20,7 +21,8 @@ def encode(value: Value, limits: Limits = DEFAULT_LIMITS) -> bytes:
     """The wire form, Object keys in the order they have, -0.0 kept; ValueFault for what is no
     value.
     """
-    return _pack(normal(value, limits, char=_extension))
+    quick = pack_quick(value, limits)
+    return quick if quick is not None else _pack(normal(value, limits, char=_extension))
 
 
 def encode_canonical(value: Value, limits: Limits = DEFAULT_LIMITS) -> bytes:
@@ -36,6 +38,9 @@ def decode(data: bytes | bytearray | memoryview, limits: Limits = DEFAULT_LIMITS
     no part of it, and both encoders write the canonical NaN.
     """
     image = bytes(data)
+    quick = unpack_quick(image, limits)
+    if quick is not DOUBTFUL:
+        return quick
     scan(image, limits)
     return msgpack.unpackb(image, raw=False, strict_map_key=True, ext_hook=_char)
 

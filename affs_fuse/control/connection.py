@@ -168,10 +168,10 @@ class Connection:
                 return
             came = False
             for piece in pieces(data, self._protocol.pending_bytes):
-                parse = partial(self._protocol.receive, piece)
-                messages = await self._turns.take(self._identity.uid, parse)
+                take_in = partial(self._take_in, piece, requests)
+                messages, rest = await self._turns.take(self._identity.uid, take_in)
                 came = came or bool(messages)
-                for message in messages:
+                for message in rest:
                     if not await self._handle(message, requests):
                         return
             if not data:
@@ -188,6 +188,24 @@ class Connection:
                     )
                 )
                 return
+
+    def _take_in(
+        self, piece: bytes, requests: trio.Nursery
+    ) -> tuple[list[Received], list[Received]]:
+        """(messages that the piece ends, those of them that are still to be handled). A request
+        that comes alone, as most do, is on its way already: nothing else begins in this turn."""
+        messages = self._protocol.receive(piece)
+        if len(messages) == 1 and isinstance(messages[0], Request):
+            self._begin(messages[0], requests, alone=True)
+            return messages, []
+        return messages, messages
+
+    def _begin(self, request: Request, requests: trio.Nursery, *, alone: bool) -> None:
+        assert self._session is not None, "the protocol lets nothing pass before hello"
+        reply = self._replies[request.id] = _RequestReply(request, self._put)
+        running = self._dispatcher.admit(self._session, request)
+        scope = requests.cancel_scope
+        requests.start_soon(self._guarded, scope, self._serve, running, reply, alone)
 
     async def _receive(self) -> bytes | None:
         """What the client sent, b"" at its end; None when it is too slow or gone."""
@@ -232,10 +250,7 @@ class Connection:
         if isinstance(message, Hello):
             return await self._greet(message)
         if isinstance(message, Request):
-            assert self._session is not None, "the protocol lets nothing pass before hello"
-            reply = self._replies[message.id] = _RequestReply(message, self._put)
-            running = self._dispatcher.admit(self._session, message)
-            requests.start_soon(self._guarded, requests.cancel_scope, self._serve, running, reply)
+            self._begin(message, requests, alone=False)
         elif isinstance(message, Credit):
             if (found := self._replies.get(message.id)) is not None:
                 found.credit(message.count)
@@ -273,9 +288,9 @@ class Connection:
         )
         return True
 
-    async def _serve(self, running: Running, reply: _RequestReply) -> None:
+    async def _serve(self, running: Running, reply: _RequestReply, alone: bool) -> None:
         try:
-            await self._turns.begin(self._identity.uid)
+            await self._turns.begin(self._identity.uid, alone=alone)
             answer = await self._dispatcher.serve(running, reply)
         finally:
             del self._replies[running.request.id]

@@ -5,13 +5,14 @@ can send a lot that is expensive to refuse, or many requests in one piece. Invar
 - One piece of input is parsed in a turn of the loop, whoever and however many send, and a piece is
   small unless it belongs to one large frame.
 - Over a while parsing takes at most SHARE of the loop's time; when it took more, it rests.
-- One request begins in a turn of the loop. What it does later is its own affair (slices, waiting).
+- One request begins in a turn of the loop (two where one that had to wait meets one that need not).
+  What it does later is its own affair (slices, waiting).
 - Users take turns: one of them with many connections does not keep another one waiting.
 """
 
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from typing import TypeVar
 
 import trio
@@ -46,17 +47,38 @@ class _Line:
         self._users: dict[int, trio.Lock] = {}
         self._waiting: Counter[int] = Counter()
 
+    @property
+    def empty(self) -> bool:
+        return not self._waiting
+
     @asynccontextmanager
-    async def turn_of(self, uid: int) -> AsyncIterator[None]:
+    async def turn_of(self, uid: int) -> AsyncIterator[bool]:
+        """Inside it is this one's turn, until the end of the block. Where nobody else stands here
+        it is so at once (True), without a turn of the loop."""
         lock = self._users.setdefault(uid, trio.Lock())
         self._waiting[uid] += 1
         try:
-            async with lock, self._turn:
-                yield
+            if self._waiting.total() == 1:
+                await trio.lowlevel.checkpoint_if_cancelled()
+                with _held(lock), _held(self._turn):
+                    yield True
+            else:
+                async with lock, self._turn:
+                    yield False
         finally:
             self._waiting[uid] -= 1
             if not self._waiting[uid]:
                 del self._waiting[uid], self._users[uid]
+
+
+@contextmanager
+def _held(lock: trio.Lock) -> Iterator[None]:
+    """A lock that is free."""
+    lock.acquire_nowait()
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 class Turns:
@@ -78,10 +100,15 @@ class Turns:
                 self._debt_s += trio.current_time() - begun
                 await self._rest()
 
-    async def begin(self, uid: int) -> None:
-        """Returns in a turn of the loop in which no other request of anybody begins."""
-        async with self._beginning.turn_of(uid):
-            pass
+    async def begin(self, uid: int, *, alone: bool) -> None:
+        """Returns in a turn of the loop in which no other request of anybody begins. alone: it was
+        the only message of its piece; then that is this turn, unless others wait."""
+        if alone and self._beginning.empty:
+            await trio.lowlevel.checkpoint_if_cancelled()
+            return
+        async with self._beginning.turn_of(uid) as at_once:
+            if at_once:
+                await trio.lowlevel.checkpoint()
 
     async def _rest(self) -> None:
         if self._debt_s < DEBT_S:

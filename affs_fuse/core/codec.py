@@ -29,9 +29,9 @@ from affs_fuse.core.verify import (
 __all__ = [
     "NO_POINTER", "Commit", "Copy", "Entry", "Extent", "Header", "Inode", "Key", "Name",
     "NodeHeader", "OpenSegment", "Owner", "Pointer", "Segment", "SegmentHeader", "Slot", "State",
-    "StatePointer", "Superblock", "Xattr", "frame_checksum", "pack_extent", "pack_name",
-    "pack_state", "pack_xattr", "seal", "unpack_extent", "unpack_name", "unpack_state",
-    "unpack_xattr", "verify_commit", "verify_item", "verify_node", "verify_owner",
+    "StatePointer", "Superblock", "Xattr", "frame_checksum", "object_of_name", "pack_extent",
+    "pack_name", "pack_state", "pack_xattr", "seal", "unpack_extent", "unpack_name",
+    "unpack_state", "unpack_xattr", "verify_commit", "verify_item", "verify_node", "verify_owner",
     "verify_segment_header", "verify_superblock",
 ]  # fmt: skip
 
@@ -512,6 +512,15 @@ def unpack_name(payload: bytes) -> tuple[Name, bytes]:
     """(fixed part, name) of a DENTRY or PARENT payload."""
     fixed = Name.unpack(payload)
     return fixed, payload[Name.SIZE : Name.SIZE + fixed.name_length]
+
+
+_first_u64 = struct.Struct("<Q").unpack_from
+
+
+def object_of_name(payload: bytes) -> int:
+    """The object of a DENTRY or PARENT payload alone: `Name.object`, which comes first."""
+    found: int = _first_u64(payload)[0]
+    return found
 
 
 def pack_extent(extent: Extent, checksums: bytes) -> bytes:

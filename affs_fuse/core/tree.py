@@ -50,8 +50,12 @@ Item: TypeAlias = tuple[int, int, int, bytes]
 SCAN_BYTES_MIN = 8192
 """Any item fits: the largest takes 32 + 4352 bytes of a scan's buffer."""
 
+GATHER_BYTES = 64 << 10
+"""Room for what one `gather` gives."""
+
 _pack_key = struct.Struct("<QQB").pack_into
 _unpack_item = struct.Struct("<QQB7xI4x").unpack_from
+_unpack_type = struct.Struct("<16xB7xI4x").unpack_from
 _ITEM_HEADER_SIZE = 32
 _unpack = ffi.unpack
 _OK: Final = constants.OK
@@ -342,6 +346,39 @@ class Tree:
             items.append((object_number, item_type, offset, buffer[at : at + length]))
             at += (length + 7) & ~7
         return items
+
+    def gather(
+        self, objects: Sequence[int], first_type: int, end_type: int
+    ) -> list[list[tuple[int, bytes]] | None]:
+        """Of each object (type, payload) of its items from first_type up to, not including,
+        end_type; None where these have more than GATHER_BYTES. At least of one object, and of fewer
+        than were asked where they are too much for one call. Raises NodeMissing.
+        """
+        count = len(objects)
+        if self._room is None or len(self._room) < GATHER_BYTES:
+            self._room = ffi.new("char[]", GATHER_BYTES)
+        counts = ffi.new("uint32_t[]", count)
+        result = lib.affs_tree_gather(
+            self._handle, ffi.new("uint64_t[]", objects), count, first_type, end_type,
+            self._room, len(self._room), counts, self._count,
+        )  # fmt: skip
+        if result != _OK:
+            raise self._failure(result)
+        buffer = ffi.buffer(self._room)
+        found: list[list[tuple[int, bytes]] | None] = []
+        at = 0
+        for item_count in _unpack(counts, self._count[0]):
+            if item_count == constants.GATHER_MANY:
+                found.append(None)
+                continue
+            items = []
+            for _ in range(item_count):
+                item_type, length = _unpack_type(buffer, at)
+                at += _ITEM_HEADER_SIZE
+                items.append((item_type, buffer[at : at + length]))
+                at += (length + 7) & ~7
+            found.append(items)
+        return found
 
     def iterate(self, first: ItemKey, end: ItemKey, limit_bytes: int = 65536) -> Iterator[Item]:
         """All items from first up to, not including, end, read limit_bytes at a time.

@@ -22,7 +22,7 @@ from affs_fuse.core.constants import (
 from affs_fuse.core.tree import Tree
 from affs_fuse.errors import AffsError, Category
 
-__all__ = ["DECLARATION_MAX", "Collections", "Declaration", "listed", "packed", "read"]
+__all__ = ["DECLARATION_MAX", "Collections", "Declaration", "listed", "packed", "read", "stored"]
 
 Declaration = dict[str, Value]
 
@@ -40,10 +40,15 @@ def listed(tree: Tree) -> list[int]:
     return [number for _, _, number, _ in tree.iterate(first, end)]
 
 
+def stored(tree: Tree, number: int) -> bytes:
+    """The declaration of a directory as it lies there, b"" if it has none. Errors: NodeMissing."""
+    return b"".join(_parts(tree, number))
+
+
 def read(tree: Tree, number: int) -> Declaration | None:
     """The declaration of a directory, None if it has none. Errors: collection.damaged;
     NodeMissing."""
-    data = b"".join(_parts(tree, number))
+    data = stored(tree, number)
     if not data:
         return None
     try:

@@ -6,8 +6,10 @@ Every function may raise NodeMissing or DataMissing; then nothing is lost by cal
 """
 
 import errno
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
-from affs_fuse.core.codec import Extent, Inode, Name
+from affs_fuse.core.codec import Extent, Inode, Name, object_of_name
 from affs_fuse.core.constants import (
     ITEM_DENTRY,
     ITEM_EXTENT,
@@ -27,14 +29,26 @@ from affs_fuse.volume.authors import Author
 from affs_fuse.volume.volume import Volume
 from affs_fuse.volume.working import WorkingState
 
-__all__ = ["Place", "StateReader"]
+__all__ = ["FoundFile", "Place", "StateReader"]
 
 Place = tuple[int, bytes]
 """(directory, name)."""
 
+
+class FoundFile(NamedTuple):
+    """An object with all its names. inline: content that lies beside the inode, where it has
+    some."""
+
+    inode: Inode
+    places: list[Place]
+    inline: bytes | None
+
+
 SCAN_BYTES = 64 << 10
 DEPTH_MAX = 4096
 _NAME_SIZE = Name.SIZE
+_new_tuple: Callable[..., FoundFile] = tuple.__new__
+"""What NamedTuple's own maker does after a call more; there is one for each row."""
 
 
 class StateReader:
@@ -58,6 +72,19 @@ class StateReader:
         """None: the state has no such object."""
         payload = self.tree.get(number, ITEM_INODE, 0)
         return Inode.unpack(payload) if payload is not None else None
+
+    def files(self, numbers: Sequence[int]) -> list[FoundFile | None]:
+        """Many objects at once, None for what the state does not have: some of them, from the first
+        one on, and at least one."""
+        gathered = self.tree.gather(numbers, ITEM_INODE, ITEM_EXTENT)
+        return [
+            _found(items) if items is not None else self._file(number)
+            for number, items in zip(numbers, gathered, strict=False)
+        ]
+
+    def _file(self, number: int) -> FoundFile | None:
+        inode = self.inode(number)
+        return FoundFile(inode, self.places(number), None) if inode is not None else None
 
     def resolve(self, path: bytes) -> tuple[int, Inode]:
         """(object, inode) of a path; symbolic links are not followed. Errors: ENOENT, ENOTDIR,
@@ -156,6 +183,10 @@ class StateReader:
         """Of a directory, None if it has none. Errors: collection.damaged."""
         return declarations.read(self.tree, number)
 
+    def stored_declaration(self, number: int) -> bytes:
+        """The same as it is stored, b"" for none."""
+        return declarations.stored(self.tree, number)
+
     # ---- names ----
 
     def entries(self, number: int, cookie: int) -> list[tuple[int, bytes, int]]:
@@ -179,12 +210,9 @@ class StateReader:
             item = self.tree.seek(number, ITEM_PARENT, 0)
             if item is None or item[:2] != (number, ITEM_PARENT):
                 return []
-            return [(Name.unpack(item[3]).object, item[3][_NAME_SIZE:])]
+            return [_place(item[3])]
         first, end = (number, ITEM_PARENT, 0), (number, ITEM_PARENT + 1, 0)
-        return [
-            (Name.unpack(payload).object, payload[_NAME_SIZE:])
-            for _, _, _, payload in self.tree.iterate(first, end)
-        ]
+        return [_place(payload) for _, _, _, payload in self.tree.iterate(first, end)]
 
     def directory_path(self, number: int) -> tuple[bytes, bool]:
         """(path of a directory, whether everything on the way may be searched). Errors: EIO for a
@@ -205,3 +233,21 @@ class StateReader:
             self._paths[child] = path, open_way
             at = child
         return path, open_way
+
+
+def _place(payload: bytes) -> Place:
+    return object_of_name(payload), payload[_NAME_SIZE:]
+
+
+def _found(items: list[tuple[int, bytes]]) -> FoundFile | None:
+    """From (type, payload) of the items of one object, in their order."""
+    if not items or items[0][0] != ITEM_INODE:
+        return None
+    places: list[Place] = []
+    inline: bytes | None = None
+    for kind, payload in items:
+        if kind == ITEM_PARENT:
+            places.append(_place(payload))
+        elif kind == ITEM_INLINE:
+            inline = payload
+    return _new_tuple(FoundFile, (Inode.unpack(items[0][1]), places, inline))

@@ -121,7 +121,7 @@ class Execution:
         closing = [stage for stage in phase.stages if type(stage).closed is not RunStage.closed]
         try:
             while True:
-                if closing and any(stage.closed for stage in closing):
+                if closing and _closed(closing):
                     break
                 if not phase.joins or not _join_on(phase.joins):
                     entry = next(source, _END)
@@ -161,6 +161,11 @@ class Execution:
                 return False
 
     @property
+    def ended(self) -> bool:
+        """Whether everything has come out: another step would give None."""
+        return not self._phases and not self._out
+
+    @property
     def memory_peak(self) -> int:
         """The most bytes that were kept at once."""
         return self._memory.peak
@@ -195,6 +200,13 @@ class Execution:
     def close(self) -> None:
         """Give back the memory. Idempotent."""
         self._memory.close()
+
+
+def _closed(stages: list[RunStage]) -> bool:
+    for stage in stages:  # noqa: SIM110 - `any` costs three times as much, for each row
+        if stage.closed:
+            return True
+    return False
 
 
 def _enough_for(phase: _Phase) -> Callable[[], bool]:

@@ -8,8 +8,10 @@ Who may not read every file must not learn from these figures what is in the oth
 choice goes by the query alone, and no figure is shown.
 """
 
+from functools import lru_cache
 from typing import NamedTuple
 
+from affs_fuse.auv import AuvError, decode
 from affs_fuse.core.codec import Inode
 from affs_fuse.errors import AffsError
 from affs_fuse.posix.index_keys import UNSURE, Range, range_of_key
@@ -31,6 +33,7 @@ __all__ = ["NO_HINTS", "UNSURE_RANGE", "Choice", "IndexHints", "choose_index"]
 COST_BY_INDEX = 1.5
 """Of a record that an index names, against one that a walk comes by: its names are looked up."""
 
+DECLARATIONS_KEPT = 64
 PENDING_MAX = 1000
 PENDING_BYTES = 64 << 10
 EVERYTHING = Range(bytes([0x10]), b"\xff")
@@ -99,11 +102,7 @@ def choose_index(
 def _known(reader: StateReader, number: int) -> list[_Known]:
     """The complete indexes of a directory."""
     found = []
-    try:
-        declared = declared_indexes(reader.declaration(number))
-    except AffsError:  # who reads the declaration itself is told
-        return []
-    for one in declared:
+    for one in _declared_in(reader.stored_declaration(number)):
         head = read_head(reader.tree, number, one.id)
         if head is None or not head.usable or head.expression != one.expression:
             continue
@@ -114,11 +113,25 @@ def _known(reader: StateReader, number: int) -> list[_Known]:
     return found
 
 
+@lru_cache(DECLARATIONS_KEPT)
+def _declared_in(stored: bytes) -> tuple[DeclaredIndex, ...]:
+    """What a declaration that cannot be read says is nothing; who reads it itself is told."""
+    try:
+        declaration = decode(stored) if stored else None
+    except AuvError:
+        return ()
+    return declared_indexes(declaration if isinstance(declaration, dict) else None)
+
+
 def _choice(reader: StateReader, number: int, known: _Known, hints: IndexHints) -> Choice | None:
     ranges: tuple[Range, ...] | None = None
     for bounds in hints.lookups:
         if bounds.shape == known.shape:
             ranges = intersected(ranges, bounds.ranges) if ranges is not None else bounds.ranges
+    order = hints.order
+    ordering = order is not None and order.shape == known.shape
+    if ranges is None and not ordering:
+        return None
     pages = open_index(reader.tree, number, known.declared.id, known.head)
     total = known.head.shape.entries
 
@@ -129,8 +142,7 @@ def _choice(reader: StateReader, number: int, known: _Known, hints: IndexHints) 
     looked_up: Choice | None = None
     if ranges is not None:
         looked_up = Choice(known.declared, known.head, ranges, None, count(ranges) + unsure)
-    order = hints.order
-    if order is None or order.shape != known.shape:
+    if order is None or not ordering:
         return looked_up
     span = (Range(ranges[0].low, ranges[-1].high),) if ranges else (EVERYTHING,)
     if ranges == ():

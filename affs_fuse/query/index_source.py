@@ -9,12 +9,13 @@ see it as if a walk had come by. Invariants:
 """
 
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from typing import NamedTuple
 
 from affs_fuse.core.codec import Inode
 from affs_fuse.posix.index_keys import UNSURE, Range, key_of_entry, object_of_entry
 from affs_fuse.posix.indexes import open_index, pending_files
-from affs_fuse.posix.state_reader import StateReader
+from affs_fuse.posix.state_reader import FoundFile, StateReader
 from affs_fuse.query.index_choice import UNSURE_RANGE, Choice
 from affs_fuse.query.index_values import key_of_row, read_expression
 from affs_fuse.query.memory import Allowance
@@ -24,7 +25,7 @@ from affs_fuse.query.stages import row_size
 
 __all__ = ["Holder", "IndexedFiles", "OrderedFiles"]
 
-RESOLVED_AT_ONCE = 32
+RESOLVED_AT_ONCE = 16
 """Files of which one step looks up the names."""
 
 PHASES_AT_ONCE = 4
@@ -43,12 +44,14 @@ class Holder(NamedTuple):
 
 
 class _Row(NamedTuple):
-    """A file under one of its names. place: in the order of a walk. entry: where it was read."""
+    """A file under one of its names. place: in the order of a walk. inline: its content, where that
+    lies beside the inode. entry: where it was read."""
 
     place: bytes | int
     name: bytes
     number: int
     inode: Inode
+    inline: bytes | None
     entry: Entry | None = None
 
 
@@ -74,20 +77,22 @@ class _Named:
 
     def resolve(self) -> bool:
         """A part of it; whether that was all."""
-        end = min(self._at + RESOLVED_AT_ONCE, len(self._numbers))
-        while self._at < end:
-            self._found += self.names_of(self._numbers[self._at])
-            self._at += 1
+        if self._at < len(self._numbers):
+            numbers = self._numbers[self._at : self._at + RESOLVED_AT_ONCE]
+            files = self._reader.files(numbers)
+            rows = [self._rows_of(*one) for one in zip(numbers, files, strict=False)]
+            for some in rows:
+                self._found += some
+            self._at += len(files)
         return self._at == len(self._numbers)
 
-    def names_of(self, number: int) -> list["_Row"]:
+    def _rows_of(self, number: int, file: FoundFile | None) -> list["_Row"]:
         """Of one file, in no order; none if it is gone, as a pending one may be."""
-        inode = self._reader.inode(number)
-        if inode is None:
+        if file is None:
             return []
         return [
-            _Row(self._place(name), name, number, inode)
-            for parent, name in self._reader.places(number, inode.nlink)
+            _Row(self._place(name), name, number, file.inode, file.inline)
+            for parent, name in file.places
             if parent == self._holder.number
         ]
 
@@ -141,7 +146,8 @@ class _IndexSource:
         return None
 
     def _load(self, row: _Row) -> Entry | None:
-        return self._loader.load(Entry(row.number, row.inode, self._holder.path, row.name))
+        entry = Entry(row.number, row.inode, self._holder.path, row.name)
+        return self._loader.load(entry, row.inline)
 
     def _feed_all(self, found: list[_Row]) -> None:
         self._feeding, self._fed = found, 0
@@ -209,11 +215,24 @@ class OrderedFiles(_IndexSource):
         self._chunk: list[bytes] = []
         self._key: bytes | None = None
         self._group: list[int] = []
+        self._singles: list[tuple[int, FoundFile]] = []
         self._held: dict[bytes, list[_Row]] = {}
         self._first: list[_Row] | None = None
         self._phases = [
             self._gather_pending, self._gather(UNSURE_RANGE), self._look_first, self._values
         ]  # fmt: skip
+
+    def __next__(self) -> Entry | None:
+        if not self._singles:
+            return super().__next__()
+        if self._enough():
+            self._singles, self._chunk, self._at = [], [], None
+            return None
+        number, file = self._singles[-1]
+        entry = Entry(number, file.inode, self._holder.path, file.places[0][1])
+        found = self._loader.load(entry, file.inline)
+        self._singles.pop()
+        return found
 
     def _look_first(self) -> bool:
         """Unsure and pending files in the order of a walk: the values of those that are records
@@ -239,7 +258,7 @@ class OrderedFiles(_IndexSource):
 
     def _values(self) -> bool:
         """The next value's files, a step of the way to them; True if there is none."""
-        if not self._collect():
+        if self._singles or not self._collect():
             return False
         keys = [*self._held, *([self._key] if self._key is not None else [])]
         if not keys or self._enough():
@@ -247,9 +266,9 @@ class OrderedFiles(_IndexSource):
         key = max(keys) if self._descending else min(keys)
         rows: list[_Row] = []
         if key == self._key:
-            if len(self._group) == 1:
-                rows = self._named.names_of(self._group[0])
-            elif self._group:
+            if len(self._group) == 1 and not self._held and self._take_singles():
+                return False
+            if self._group:
                 self._named.add(self._group)
                 if not self._named.resolve():
                     return False
@@ -258,6 +277,38 @@ class OrderedFiles(_IndexSource):
         rows += self._held.pop(key, [])
         self._feed_all(sorted(rows, key=lambda row: row.place))
         return False
+
+    def _take_singles(self) -> bool:
+        """Look up at once the files of this value and of the next ones, as far as each value has
+        one file with one name here; False if already the first one is otherwise."""
+        numbers = [self._group[0], *self._next_singles()]
+        holder = self._holder.number
+        singles: list[tuple[int, FoundFile]] = []
+        for number, file in zip(numbers, self._reader.files(numbers), strict=False):
+            if file is None or len(file.places) != 1 or file.places[0][0] != holder:
+                break
+            singles.append((number, file))
+        if not singles:
+            return False
+        del self._chunk[len(self._chunk) - len(singles) + 1 :]
+        self._key, self._group = None, []
+        singles.reverse()
+        self._singles = singles
+        return True
+
+    def _next_singles(self) -> list[int]:
+        """Of the entries that come next those of values that have no other entry."""
+        ahead = self._chunk[: -RESOLVED_AT_ONCE : -1]
+        keys = [key_of_entry(entry) for entry in ahead]
+        alone = 0
+        for key, next_key in pairwise(keys):
+            if key == next_key:
+                break
+            alone += 1
+        numbers = [object_of_entry(entry) for entry in ahead[:alone]]
+        if not self._pending.isdisjoint(numbers):
+            return []
+        return numbers
 
     def _collect(self) -> bool:
         """Take in the files of the index's next value; whether that is all of them."""
@@ -279,7 +330,10 @@ class OrderedFiles(_IndexSource):
     def _read_chunk(self, at: bytes) -> None:
         low, high = self._span
         found = self._pages.backward(at) if self._descending else self._pages.forward(at)
-        self._chunk = [entry for entry in found.entries if low <= entry < high]
+        entries = found.entries
+        if entries and not (low <= entries[0] and entries[-1] < high):
+            entries = [entry for entry in entries if low <= entry < high]
+        self._chunk = entries
         beyond = found.beyond
         if beyond is not None:
             inside = beyond > low if self._descending else beyond < high

@@ -53,7 +53,7 @@ def source_of(
     if choice is not None:
         report.index = choice.declared.name
         holder = Holder(entry.number, path, entry.inode.size <= SORTED_ENTRIES_MAX)
-        loader = EntryLoader(reader, wanted, report, silent=True)
+        loader = EntryLoader(reader, wanted, report, by_index=True)
         if choice.order is None:
             return IndexedFiles(reader, holder, choice, loader, memory)
         return OrderedFiles(reader, holder, choice, loader, memory, enough)

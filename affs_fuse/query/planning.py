@@ -74,7 +74,8 @@ class PlannedStage:
 
 @dataclass(slots=True)
 class Plan:
-    """result: a row as it leaves the query."""
+    """result: a row as it leaves the query. Carrying a plan out does not change it, so it can be
+    kept and carried out again, by several at once."""
 
     source: Source
     text: str

@@ -10,6 +10,7 @@ number.
 import stat
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 from heapq import merge
 from typing import Protocol
 
@@ -39,6 +40,14 @@ _NOT_OF_THE_FILE = frozenset((ITEM_INDEX, ITEM_INDEX_KEYS, ITEM_INDEX_PENDING))
 """Items of a directory that change with the files in it."""
 
 PROBLEMS_SHOWN = 100
+
+CACHED_BYTES_MAX = 512
+CACHED_RECORDS = 4096
+"""At most some ten MiB with the values."""
+
+_parse_cached = lru_cache(CACHED_RECORDS)(parse_quick)
+"""For queries by an index, which come back to the same few records: the text decides what the value
+is, and nobody changes the value of a row. A walk would only push them out."""
 
 
 @dataclass(slots=True)
@@ -99,25 +108,26 @@ def record_too_large(path: bytes, size: int) -> AffsError:
 
 
 class EntryLoader:
-    """Turns a file into an entry with what the query needs, or into nothing. silent: what may not
-    be read is not even counted, because to be looked at says something of its content."""
+    """Turns a file into an entry with what the query needs, or into nothing. by_index: it is looked
+    at because of its content, so what may not be read is not even counted."""
 
     def __init__(
-        self, reader: StateReader, wanted: Wanted, report: Report, *, silent: bool = False
+        self, reader: StateReader, wanted: Wanted, report: Report, *, by_index: bool = False
     ) -> None:
         self._reader = reader
         self._report = report
-        self._silent = silent and not reader.sees_all
+        self._silent = by_index and not reader.sees_all
         self._records = wanted.records
         self._early = wanted.early
         self._xattrs = Needs.XATTRS in wanted.needs
         self._births = Needs.BIRTHS in wanted.needs
         self._authors = Needs.AUTHORS in wanted.needs
         self._content = wanted.records and Needs.CONTENT in wanted.needs
+        self._parse = _parse_cached if by_index else parse_quick
 
-    def load(self, entry: Entry) -> Entry | None:
-        """The entry, filled; None if it is no row. Errors: NodeMissing, DataMissing, before
-        anything was counted."""
+    def load(self, entry: Entry, inline: bytes | None = None) -> Entry | None:
+        """The entry, filled; None if it is no row. inline: what is known of its content already.
+        Errors: NodeMissing, DataMissing, before anything was counted."""
         report = self._report
         inode = entry.inode
         if self._records and not stat.S_ISREG(inode.mode):
@@ -136,12 +146,12 @@ class EntryLoader:
             entry.birth = self._reader.newest_extent(entry.number)
         if self._authors:
             entry.author = self._reader.author(inode)
-        if self._content and not self._read(entry):
+        if self._content and not self._read(entry, inline):
             return None
         report.files += 1
         return entry
 
-    def _read(self, entry: Entry) -> bool:
+    def _read(self, entry: Entry, inline: bytes | None) -> bool:
         """Whether the content is a record."""
         report, inode = self._report, entry.inode
         if not self._reader.may(entry.number, inode, READ):
@@ -152,9 +162,12 @@ class EntryLoader:
             report.files += 1
             report.refuse(record_too_large(entry.path, inode.size))
             return False
-        text = self._reader.content(entry.number, inode)
+        if inline is not None and not inode.blocks and len(inline) == inode.size:
+            text = inline
+        else:
+            text = self._reader.content(entry.number, inode)
         try:
-            entry.value = parse_quick(text)
+            entry.value = self._parse(text) if len(text) <= CACHED_BYTES_MAX else parse_quick(text)
         except TextError as error:
             report.files += 1
             report.refuse(record_problem(entry.path, error))

@@ -81,7 +81,8 @@ class WhereStage(RunStage):
     def push(self, row: Any) -> None:
         self.rows_in += 1
         if self._condition(row):
-            self.give(row)
+            self.rows_out += 1
+            self._sink(row)
 
 
 class SelectStage(RunStage):

@@ -9,10 +9,12 @@ Invariants:
   nothing, since an index is asked before the first row comes out.
 """
 
+import re
 import stat
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from functools import lru_cache
 
 import trio
 
@@ -44,6 +46,11 @@ __all__ = ["Queries", "credentials_of"]
 
 SLICE_S = 0.002
 
+PLANNED_LINE_MAX = 4096
+PLANS_KEPT = 256
+_NOT_KEPT = re.compile("now|matches", re.IGNORECASE)
+"""now() is another time for each query, and a pattern remembers how far its work went."""
+
 
 def credentials_of(identity: Identity) -> Credentials:
     """What a peer of the control socket may do with files: no more than through the mount."""
@@ -62,6 +69,7 @@ class Queries:
         self._indexes = indexes
         self.pool = Pool()
         self._turn = trio.Lock()
+        self._under_way = 0
 
     def check_directory(self, path: str, identity: Identity) -> None:
         """An operation on the working state. Errors: record.not_found, record.denied,
@@ -91,7 +99,7 @@ class Queries:
         state.*, policy.role; of loading."""
         plan = self._plan(line, asker)
         if bare and plan.scope.kind == "records":
-            plan.result = plan.scope.whole()
+            plan = replace(plan, result=plan.scope.whole())
         execution = await self._carry_out(line, plan, asker, emit)
         return {"rows": execution.rows, **asdict(execution.report)}
 
@@ -156,7 +164,11 @@ class Queries:
         }  # fmt: skip
 
     def _plan(self, line: str, asker: Asker) -> Plan:
-        plan = plan_query(line, parse_query(line, asker.directory), self._volume.clock.now_ns())
+        if len(line) <= PLANNED_LINE_MAX and _NOT_KEPT.search(line) is None:
+            plan = _kept_plan(line, asker.directory)
+        else:
+            query = parse_query(line, asker.directory)
+            plan = plan_query(line, query, self._volume.clock.now_ns())
         if any(source.state or source.since for source in _sources(plan)):
             Policy.demand(Role.ADMIN, asker.role, "asking a kept state")
         return plan
@@ -197,21 +209,38 @@ class Queries:
             yield Execution(line, plan, open_source, memory)
 
     async def _work(self, execution: Execution, emit: Emit) -> None:
+        self._under_way += 1
+        try:
+            while not execution.ended:
+                try:
+                    rows = await self._slice(execution)
+                except (NodeMissing, DataMissing) as error:
+                    missing = error
+                else:
+                    for row in rows or ():
+                        await emit(row)
+                    if not execution.ended:
+                        await trio.lowlevel.checkpoint()
+                    continue
+                await self._loader.load(missing)
+        finally:
+            self._under_way -= 1
+
+    async def _slice(self, execution: Execution) -> list[Value] | None:
+        """A step, in a turn of its own where there are other queries."""
         monotonic = self._volume.clock.monotonic
-        while True:
-            try:
-                async with self._turn:
-                    rows = execution.step(monotonic, monotonic() + SLICE_S)
-            except (NodeMissing, DataMissing) as error:
-                missing = error
-            else:
-                if rows is None:
-                    return
-                for row in rows:
-                    await emit(row)
-                await trio.lowlevel.checkpoint()
-                continue
-            await self._loader.load(missing)
+        if self._under_way == 1:
+            await trio.lowlevel.checkpoint_if_cancelled()
+            return execution.step(monotonic, monotonic() + SLICE_S)
+        async with self._turn:
+            return execution.step(monotonic, monotonic() + SLICE_S)
+
+
+@lru_cache(PLANS_KEPT)
+def _kept_plan(line: str, directory: str) -> Plan:
+    """What the line says is all that its plan depends on, and carrying it out does not change
+    it."""
+    return plan_query(line, parse_query(line, directory), 0)
 
 
 async def _drop(row: Value) -> None:

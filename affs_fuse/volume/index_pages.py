@@ -120,6 +120,7 @@ class IndexPages:
     def __init__(self, read: Read, shape: Shape) -> None:
         self._read = read
         self._pages: dict[int, _Page | None] = {}
+        self._inner: dict[int, tuple[int, list[bytes], list[int]]] = {}
         self.shape = shape
 
     def changes(self) -> dict[int, bytes | None]:
@@ -170,12 +171,18 @@ class IndexPages:
         page = self._pages.get(number)
         if page is not None:
             return page.level, page.keys, page.children
+        inner = self._inner.get(number)
+        if inner is not None:
+            return inner
         payload = self._read(number)
         if payload is None:
             if number == self.shape.root and not self.shape.entries:
                 return 0, [], []
             raise IndexDamage(f"page {number} is not there")
-        return _unpack(payload)
+        found = _unpack(payload)
+        if found[0]:
+            self._inner[number] = found
+        return found
 
     def _below(self, level: int, number: int) -> tuple[int, list[bytes], list[int]]:
         found = self._look(number)

@@ -69,6 +69,10 @@ static void read_all(affs_tree *tree, const affs_key *key)
     }
     (void)affs_tree_scan(tree, key, &end, buffer, sizeof buffer, &used, &count);
     fuzz_require(used <= sizeof buffer);
+    const uint64_t objects[] = {key->object, key->object + 1};
+    uint32_t counts[2], done;
+    (void)affs_tree_gather(tree, objects, 2, 0, UINT8_MAX, buffer, 8192, counts, &done);
+    fuzz_require(done <= 2);
 }
 
 /* Puts and deletes at keys of the tree's own and near them. */

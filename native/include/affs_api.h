@@ -493,6 +493,7 @@ void affs_cache_forget(affs_cache *cache, uint64_t address, uint64_t birth, uint
 void affs_cache_get_statistics(affs_cache *cache, affs_cache_statistics *statistics);
 
 /* ---- trees: a root over a cache; many may share one ---- */
+#define AFFS_GATHER_MANY 4294967295
 #define AFFS_PUT_ANY 0
 #define AFFS_PUT_INSERT 1  /* AFFS_R_EXISTS if the key is there */
 #define AFFS_PUT_REPLACE 2 /* AFFS_R_NOT_FOUND if it is not */
@@ -535,6 +536,13 @@ int affs_tree_delete(affs_tree *tree, const affs_key *key);
  * AFFS_R_MORE: go on after the last; AFFS_R_MISSING: *used and *count hold what came before. */
 int affs_tree_scan(affs_tree *tree, const affs_key *from, const affs_key *to, void *buffer,
                    size_t size, size_t *used, uint32_t *count);
+/* Of each object its items from first_type up to, not including, end_type, packed as by scan, one
+ * object's after the other's; counts[i]: how many of objects[i], AFFS_GATHER_MANY where they do
+ * not fit into buffer alone. *done objects, fewer than count when buffer is full. All or nothing:
+ * AFFS_R_MISSING says nothing of any. */
+int affs_tree_gather(affs_tree *tree, const uint64_t *objects, uint32_t count, uint8_t first_type,
+                     uint8_t end_type, void *buffer, size_t size, uint32_t *counts,
+                     uint32_t *done);
 uint32_t affs_tree_dirty_count(const affs_tree *tree);
 /* Give every dirty node its address (addresses[0..count), count == dirty_count, mirrors may be
  * NULL), bottom-up, with checksums and birth; nodes become immutable. images gets count rows. */

@@ -227,6 +227,29 @@ int affs_tree_scan(affs_tree *tree, const affs_key *from, const affs_key *to, vo
     return result == AFFS_R_NOT_FOUND ? AFFS_OK : result;
 }
 
+int affs_tree_gather(affs_tree *tree, const uint64_t *objects, uint32_t count, uint8_t first_type,
+                     uint8_t end_type, void *buffer, size_t size, uint32_t *counts, uint32_t *done)
+{
+    size_t used = 0;
+    for (*done = 0; *done < count; ++*done) {
+        const affs_key from = {.object = objects[*done], .type = first_type};
+        const affs_key to = {.object = objects[*done], .type = end_type};
+        size_t length;
+        int result = affs_tree_scan(tree, &from, &to, (uint8_t *)buffer + used, size - used,
+                                    &length, &counts[*done]);
+        if (result == AFFS_R_MORE || result == AFFS_E_LENGTH) {
+            if (used > 0)
+                return AFFS_OK;
+            counts[*done] = AFFS_GATHER_MANY;
+        } else if (result != AFFS_OK) {
+            return result;
+        } else {
+            used += length;
+        }
+    }
+    return AFFS_OK;
+}
+
 void affs_tree_missing(const affs_tree *tree, affs_pointer *pointer)
 {
     *pointer = tree->missing;

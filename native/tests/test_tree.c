@@ -425,6 +425,14 @@ static void test_bad_arguments(void)
     CHECK_EQUAL(affs_tree_put(tree, &key, "0123456789", 10, AFFS_PUT_ANY), AFFS_OK);
     CHECK_EQUAL(affs_tree_scan(tree, &from, &to, small, sizeof small, &used, &count),
                 AFFS_E_LENGTH);
+    uint64_t objects[] = {key.object, key.object + 1};
+    uint32_t counts[2], done;
+    CHECK_EQUAL(affs_tree_gather(tree, objects, 2, 0, UINT8_MAX, small, sizeof small, counts,
+                                 &done),
+                AFFS_OK);
+    CHECK_EQUAL(done, 2);
+    CHECK_EQUAL(counts[0], AFFS_GATHER_MANY);
+    CHECK_EQUAL(counts[1], 0);
     affs_tree_free(tree);
     affs_tree_free(reader);
     device_free(&device);

@@ -12,7 +12,7 @@ from oracle.tree import HIGHEST, LOWEST, SALT, UUID, Device, ItemKey, TreeOracle
 from affs_fuse.core import constants
 from affs_fuse.core.codec import NO_POINTER, Pointer
 from affs_fuse.core.errors import StructureError
-from affs_fuse.core.tree import NodeCache, NodeMissing, Tree, Walk
+from affs_fuse.core.tree import GATHER_BYTES, NodeCache, NodeMissing, Tree, Walk
 
 OPERATION = constants.ITEM_OPERATION
 SIZES = [1, 2, 7, 8, 40, 100, 500, 1000, 2000, 4351, constants.ITEM_MAX]
@@ -334,3 +334,39 @@ def test_scan_loads_no_node_beyond_its_end(tree: Tree, device: Device) -> None:
     device.cache.drop_clean()
     device.run(tree.scan, LOWEST, (leaf.items[-1][0][0], OPERATION, 1))
     assert device.loads == root.level + 1
+
+
+def test_gathering_gives_what_one_scan_of_each_object_gives(tree: Tree, device: Device) -> None:
+    chance = random.Random(5)
+    for number in range(1, 400):
+        for offset in range(chance.randrange(4)):
+            tree.put(number, OPERATION, offset, bytes([number % 256]) * chance.randrange(1, 200))
+        tree.put(number, constants.ITEM_VERIFIED, 0, b"behind")
+    device.freeze(tree)
+    device.cache.drop_clean()
+    objects = chance.sample(range(420), 100)
+    found: list[list[tuple[int, bytes]] | None] = []
+    while len(found) < len(objects):
+        asked = objects[len(found) :]
+        some = device.run(tree.gather, asked, OPERATION, OPERATION + 1)
+        assert 0 < len(some) <= len(asked)
+        found += some
+    for number, items in zip(objects, found, strict=True):
+        expected = tree.scan((number, OPERATION, 0), (number, OPERATION + 1, 0))
+        assert items == [(kind, payload) for _, kind, _, payload in expected]
+
+
+def test_gathering_stops_before_an_object_for_which_there_is_no_room(tree: Tree) -> None:
+    half = GATHER_BYTES // 2 // 4096
+    for number, count in ((1, half), (2, 2 * half + 1), (3, half), (4, half)):
+        for offset in range(count):
+            tree.put(number, OPERATION, offset, bytes(4096))
+
+    def gathered(*objects: int) -> list[int | None]:
+        some = tree.gather(objects, OPERATION, OPERATION + 1)
+        return [len(items) if items is not None else None for items in some]
+
+    assert gathered(1, 9, 2, 3) == [half, 0]
+    assert gathered(2, 3, 4) == [None, half]
+    assert gathered(2) == [None]
+    assert gathered(9) == [0]

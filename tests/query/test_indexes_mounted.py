@@ -210,3 +210,26 @@ def test_what_is_kept_has_its_indexes(mounted: Mounted, client: Client) -> None:
     rows, summary = ask(client, f"find /p as of {state} where n = 250 | count")
     assert (rows, summary["files"]) == ([{"count": 1}], 1)  # nobody waits any more
     client.run("unindex /p n --yes")
+
+
+@pytest.mark.usefixtures("people")
+def test_the_same_line_again_sees_what_changed_meanwhile(client: Client) -> None:
+    """Plans, and what small records are read to, are kept from one query to the next."""
+    client.run("index /p n")
+    plain = "find /p where n < 3 | sort n | select *"
+    for _ in range(3):
+        rows, summary = ask(client, plain)
+        assert [row["n"] for row in rows] == [0, 1, 2]
+        assert summary["index"] == "n"
+    client.run("update /p/0001 set n -1 set more [1]")
+    client.run("erase /p/0002 --yes")
+    expected = [{"n": -1, "name": "N1", "more": [1]}, {"n": 0, "name": "N0"}]
+    for _ in range(2):
+        assert ask(client, plain)[0] == expected
+    client.run("update /p/0001 append more 2")
+    expected[0]["more"] = [1, 2]
+    assert ask(client, plain)[0] == expected
+    client.run("unindex /p n")
+    assert ask(client, plain)[0] == expected
+    times = [ask(client, "find /p | limit 1 | select now() as t")[0][0]["t"] for _ in range(3)]
+    assert times == sorted(set(times))
