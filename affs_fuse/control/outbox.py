@@ -9,7 +9,7 @@ from collections import deque
 
 import trio
 
-__all__ = ["OUTBOX_BYTES_MAX", "Outbox"]
+__all__ = ["FRAMES_IN_A_TURN", "OUTBOX_BYTES_MAX", "Outbox"]
 
 OUTBOX_BYTES_MAX = 256 << 10
 """Per client, beside one frame for each of its requests; twice a socket's usual buffer."""

@@ -1,6 +1,7 @@
 """What clients send is parsed in small pieces, one a turn of the loop, with rests, by turns."""
 
 import struct
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ import trio
 from control_harness import RawClient, serving
 from trio.testing import MockClock
 
+from affs_fuse.control.outbox import FRAMES_IN_A_TURN, Outbox
 from affs_fuse.control.turns import PIECE_BYTES, SHARE, Turns, pieces
 
 
@@ -58,6 +60,78 @@ async def test_users_take_turns() -> None:
         for uid in [1] * 50 + [2]:
             nursery.start_soon(turns.take, uid, lambda uid=uid: order.append(uid))
     assert order.index(2) <= 2, "not behind all the others"
+
+
+class LoopTurns(trio.abc.Instrument):
+    """Counts how often the loop went round."""
+
+    count = 0
+
+    def before_io_wait(self, timeout: float) -> None:
+        self.count += 1
+
+
+@pytest.fixture
+async def loop() -> LoopTurns:
+    counter = LoopTurns()
+    trio.lowlevel.add_instrument(counter)
+    return counter
+
+
+async def test_requests_of_one_piece_begin_one_a_turn(loop: LoopTurns) -> None:
+    turns = Turns()
+    begun: list[int] = []
+
+    async def one(uid: int) -> None:
+        await turns.begin(uid, alone=False)
+        begun.append(loop.count)
+
+    async with trio.open_nursery() as nursery:
+        for number in range(40):
+            nursery.start_soon(one, number % 3)
+    assert len(begun) == len(set(begun)) == 40
+
+
+async def test_a_request_that_comes_alone_waits_for_nobody(loop: LoopTurns) -> None:
+    turns = Turns()
+    before = loop.count
+    await turns.begin(1, alone=True)
+    assert loop.count == before
+    order: list[str] = []
+
+    async def one(name: str, *, alone: bool) -> None:
+        await turns.begin(1, alone=alone)
+        order.append(name)
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(5):
+            nursery.start_soon(partial(one, "many", alone=False))
+        await trio.lowlevel.checkpoint()
+        nursery.start_soon(partial(one, "alone", alone=True))
+    assert order == ["many"] * 5 + ["alone"], "it went in front of those who waited"
+
+
+async def test_what_was_cancelled_while_it_waited_keeps_nobody_waiting() -> None:
+    turns = Turns()
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        await turns.begin(1, alone=False)
+    assert scope.cancelled_caught
+    await turns.begin(1, alone=False)
+    assert await turns.take(1, lambda: 7) == 7
+
+
+async def test_frames_put_one_after_the_other_leave_the_loop_to_others(loop: LoopTurns) -> None:
+    outbox = Outbox()
+    before = loop.count
+    for _ in range(10 * FRAMES_IN_A_TURN):
+        await outbox.put(b"x")
+    assert loop.count - before == 10
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        await outbox.put(b"never")
+    assert scope.cancelled_caught
+    assert await outbox.take() == b"x" * 10 * FRAMES_IN_A_TURN
 
 
 async def test_others_get_their_turns_while_a_flood_is_parsed(tmp_path: Path) -> None:
