@@ -7,7 +7,6 @@ Every function may raise NodeMissing or DataMissing; then nothing is lost by cal
 
 import errno
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
 
 from affs_fuse.core.codec import Extent, Inode, Name, object_of_name
 from affs_fuse.core.constants import (
@@ -24,25 +23,13 @@ from affs_fuse.posix import declarations, directory, inodes, names, xattrs
 from affs_fuse.posix.access import allows
 from affs_fuse.posix.errors import posix_error
 from affs_fuse.posix.file_data import FileData
+from affs_fuse.posix.found_files import FoundFile, KnownFiles, Place
 from affs_fuse.posix.permissions import EXECUTE, READ, Credentials
 from affs_fuse.volume.authors import Author
 from affs_fuse.volume.volume import Volume
 from affs_fuse.volume.working import WorkingState
 
-__all__ = ["FoundFile", "Place", "StateReader"]
-
-Place = tuple[int, bytes]
-"""(directory, name)."""
-
-
-class FoundFile(NamedTuple):
-    """An object with all its names. inline: content that lies beside the inode, where it has
-    some."""
-
-    inode: Inode
-    places: list[Place]
-    inline: bytes | None
-
+__all__ = ["StateReader"]
 
 SCAN_BYTES = 64 << 10
 DEPTH_MAX = 4096
@@ -52,13 +39,17 @@ _new_tuple: Callable[..., FoundFile] = tuple.__new__
 
 
 class StateReader:
-    """tree: of the state; the caller holds it, and closes it when it is done."""
+    """tree: of the state; the caller holds it, and closes it when it is done. known: what earlier
+    readers of this state have looked up."""
 
-    def __init__(self, volume: Volume, tree: Tree, credentials: Credentials) -> None:
+    def __init__(
+        self, volume: Volume, tree: Tree, credentials: Credentials, known: KnownFiles | None = None
+    ) -> None:
         self._volume = volume
         self._key = volume.hash_key
         self._data = FileData(volume, WorkingState(tree, 0, 0, 0))
         self._credentials = credentials
+        self._known = known if known is not None else KnownFiles()
         self._paths: dict[int, tuple[bytes, bool]] = {OBJECT_ROOT: (b"", True)}
         self.tree = tree
 
@@ -76,11 +67,15 @@ class StateReader:
     def files(self, numbers: Sequence[int]) -> list[FoundFile | None]:
         """Many objects at once, None for what the state does not have: some of them, from the first
         one on, and at least one."""
+        if known := self._known.first(numbers):
+            return known
         gathered = self.tree.gather(numbers, ITEM_INODE, ITEM_EXTENT)
-        return [
+        found = [
             _found(items) if items is not None else self._file(number)
             for number, items in zip(numbers, gathered, strict=False)
         ]
+        self._known.add(numbers, found)
+        return found
 
     def _file(self, number: int) -> FoundFile | None:
         inode = self.inode(number)

@@ -13,9 +13,10 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from affs_fuse.core.codec import Inode
+from affs_fuse.posix.found_files import FoundFile
 from affs_fuse.posix.index_keys import UNSURE, Range, key_of_entry, object_of_entry
 from affs_fuse.posix.indexes import open_index, pending_files
-from affs_fuse.posix.state_reader import FoundFile, StateReader
+from affs_fuse.posix.state_reader import StateReader
 from affs_fuse.query.index_choice import UNSURE_RANGE, Choice
 from affs_fuse.query.index_values import key_of_row, read_expression
 from affs_fuse.query.memory import Allowance

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from affs_fuse.core.codec import Inode
 from affs_fuse.core.constants import ITEM_DENTRY, ITEM_EXTENT, ITEM_XATTR
 from affs_fuse.core.tree import ItemKey
-from affs_fuse.posix.state_reader import Place, StateReader
+from affs_fuse.posix.found_files import Place
+from affs_fuse.posix.state_reader import StateReader
 from affs_fuse.runtime.loader import Loader
 
 __all__ = ["Look", "changes_between", "look_at"]

@@ -22,6 +22,7 @@ from affs_fuse.auv import Value
 from affs_fuse.core.codec import Inode
 from affs_fuse.core.tree import Tree
 from affs_fuse.errors import AffsError, Category
+from affs_fuse.posix.found_files import FoundFiles
 from affs_fuse.posix.permissions import EXECUTE, Credentials
 from affs_fuse.posix.state_reader import StateReader
 from affs_fuse.query.execution import Execution
@@ -68,6 +69,7 @@ class Queries:
         self._states = states
         self._indexes = indexes
         self.pool = Pool()
+        self._found = FoundFiles()
         self._turn = trio.Lock()
         self._under_way = 0
 
@@ -201,7 +203,9 @@ class Queries:
             ) -> RowSource:
                 tree = trees[source.state or WORKING]
                 since = trees[source.since] if source.since is not None else None
-                reader = StateReader(self._volume, tree, credentials)
+                root = tree.root
+                known = self._found.of(root) if root is not None else None
+                reader = StateReader(self._volume, tree, credentials, known)
                 return source_of(
                     reader, since, source, wanted, report, memory, enough, indexes=indexes
                 )
