@@ -6,6 +6,7 @@ leaves this room is an `AuvError`.
 """
 
 from affs_fuse.auv.ajis import parse, parse_prefix, place_positions
+from affs_fuse.auv.ajis_edit import edited_text
 from affs_fuse.auv.ajis_quick import format_json_quick, format_quick, parse_quick
 from affs_fuse.auv.ajis_writer import (
     format_canonical,
@@ -43,6 +44,7 @@ __all__ = [
     "check",
     "compare",
     "decode",
+    "edited_text",
     "encode",
     "encode_canonical",
     "equal",

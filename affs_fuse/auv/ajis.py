@@ -12,7 +12,7 @@ from affs_fuse.auv.ajis_tokens import read_char, read_key, read_string, read_wor
 from affs_fuse.auv.limits import DEFAULT_LIMITS, Limits
 from affs_fuse.auv.values import Value
 
-__all__ = ["parse", "parse_prefix", "place_positions"]
+__all__ = ["Frame", "Parser", "parse", "parse_prefix", "place_positions"]
 
 Place = tuple[str | int, ...]
 """Keys and indexes, from the outermost value on."""
@@ -23,7 +23,7 @@ _NUMBER_STARTS = frozenset("-0123456789")
 def parse(text: str | bytes, limits: Limits = DEFAULT_LIMITS) -> Value:
     """The one value that text is; bytes are read as UTF-8. TextError for everything else."""
     source = Source(decode_text(text) if isinstance(text, bytes) else text, limits, True)
-    value, end = _Parser(source).run(source.skip(0))
+    value, end = Parser(source).run(source.skip(0))
     end = source.skip(end)
     if end != len(source.text):
         raise source.fault("trailing", end, "the end of the document")
@@ -39,7 +39,7 @@ def parse_prefix(
     where words are parted by spaces. Positions in a TextError count from the beginning of text.
     """
     source = Source(text, limits, space_separators)
-    return _Parser(source).run(start)
+    return Parser(source).run(start)
 
 
 def place_positions(text: str | bytes, places: Iterable[Place]) -> list[tuple[int, int]]:
@@ -54,7 +54,7 @@ def place_positions(text: str | bytes, places: Iterable[Place]) -> list[tuple[in
     return [source.position(parser.nearest(place)) for place in places]
 
 
-class _Frame:
+class Frame:
     """An open Array (key unused) or Object (key: of the entry whose value is being read)."""
 
     __slots__ = ("array", "entries", "key")
@@ -65,11 +65,11 @@ class _Frame:
         self.key = ""
 
 
-class _Parser:
+class Parser:
     def __init__(self, source: Source) -> None:
         self._source = source
         self._element_count = 0
-        self._frames: list[_Frame] = []
+        self._frames: list[Frame] = []
 
     def run(self, offset: int) -> tuple[Value, int]:
         """The value that begins at offset exactly, and the offset behind it."""
@@ -99,7 +99,7 @@ class _Parser:
         inside = source.skip(offset + 1)
         if source.at(inside) == ("]" if lead == "[" else "}"):
             return None
-        frame = _Frame(keyed=lead == "{")
+        frame = Frame(keyed=lead == "{")
         self._frames.append(frame)
         return inside if frame.entries is None else self._key(inside, frame)
 
@@ -148,7 +148,7 @@ class _Parser:
             raise source.fault("structure", offset, f"',' or '{bracket}'")
         return (frame.array if frame.entries is None else frame.entries), offset + 1
 
-    def _key(self, offset: int, frame: _Frame) -> int:
+    def _key(self, offset: int, frame: Frame) -> int:
         """Read `"key" :` into the frame: the offset of the value."""
         source = self._source
         key, end = read_key(source, offset)
@@ -162,7 +162,7 @@ class _Parser:
         return source.skip(end + 1)
 
 
-class _PlaceParser(_Parser):
+class _PlaceParser(Parser):
     """Notes where the values of places begin, and those around them."""
 
     def __init__(self, source: Source, places: list[Place]) -> None:
