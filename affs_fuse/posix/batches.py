@@ -40,14 +40,15 @@ from affs_fuse.posix.permissions import (
 )
 from affs_fuse.posix.renaming import RENAME_NOREPLACE, rename
 from affs_fuse.posix.replacing import Replacement, plan_replace, replace
+from affs_fuse.posix.restoring import Kept, plan_restore, restore
 from affs_fuse.posix.xattrs import Found
 from affs_fuse.volume.missing import DataMissing, NodeMissing
 from affs_fuse.volume.reserve import RoomKind
 
 __all__ = [
-    "Changed", "Create", "Declare", "Move", "Path", "Remove", "Replace", "Seen", "Step",
-    "StepError", "apply", "check", "directory_number", "look", "look_at_directory", "look_in",
-    "name_in", "parents_of", "resolve", "writable_directory",
+    "Changed", "Create", "Declare", "Link", "Move", "Path", "Remove", "Replace", "Restore", "Seen",
+    "Step", "StepError", "apply", "check", "directory_number", "look", "look_at_directory",
+    "look_in", "name_in", "parents_of", "resolve", "writable_directory",
 ]  # fmt: skip
 
 OBJECT_LAST = (1 << OBJECT_BITS) - 1
@@ -97,6 +98,21 @@ class Move(NamedTuple):
     seen: Seen
 
 
+class Restore(NamedTuple):
+    """A regular file that was there before, as it was."""
+
+    path: Path
+    data: bytes
+    kept: Kept
+
+
+class Link(NamedTuple):
+    """One name more, which is free, of a file."""
+
+    path: Path
+    seen: Seen
+
+
 class Declare(NamedTuple):
     """Another declaration of a directory. data: as declarations.packed, b"" for none. seen: the
     directory; what lies in it directly, by name, is as it was then."""
@@ -106,7 +122,7 @@ class Declare(NamedTuple):
     seen: Seen
 
 
-Step = Create | Replace | Remove | Move | Declare
+Step = Create | Replace | Remove | Move | Restore | Link | Declare
 
 
 class Changed(NamedTuple):
@@ -132,7 +148,8 @@ class StepError(Exception):
 
 class _Planned(NamedTuple):
     """A step whose look-ups are done. parent, target: directories of the names. indexed: those
-    whose indexes are to know of another content."""
+    whose indexes are to know of another content. number: that a file gets which is made, 0 for the
+    next one."""
 
     step: Step
     parent: int
@@ -140,6 +157,12 @@ class _Planned(NamedTuple):
     capability: Found | None = None
     target: int = 0
     indexed: tuple[int, ...] = ()
+    number: int = 0
+
+    @property
+    def makes(self) -> bool:
+        """Whether it takes a new number."""
+        return isinstance(self.step, Create | Restore) and not self.number
 
 
 def resolve(context: Context, path: Path, credentials: Credentials) -> tuple[int, Inode]:
@@ -220,15 +243,16 @@ def check(context: Context, step: Step, credentials: Credentials) -> None:
 
 
 def apply(
-    context: Context, steps: list[Step], credentials: Credentials, cursor: Cursor | None = None
-) -> list[Changed]:
-    """All steps, or none. cursor: of an import, put in the same turn. Errors: StepError (for the
-    cursor with an index behind the last step); NodeMissing; volume.no_space, volume.read_only,
-    volume.numbers_exhausted."""
+    context: Context, steps: list[Step], credentials: Credentials, cursor: Cursor | None = None,
+    spare: int = 0,
+) -> list[Changed]:  # fmt: skip
+    """All steps, or none. cursor: of an import, put in the same turn. spare: further operations
+    that there is to be room for. Errors: StepError (for the cursor with an index behind the last
+    step); NodeMissing; volume.no_space, volume.read_only, volume.numbers_exhausted."""
     planned = _plan_all(context, steps, credentials)
     if cursor is not None:
         _plan_cursor(context, cursor, len(steps), credentials)
-    _reserve(context, planned, cursor is not None)
+    _reserve(context, planned, spare + (cursor is not None))
     try:
         changed = [_apply(context, one, credentials) for one in planned]
         if cursor is not None:
@@ -261,10 +285,11 @@ def _plan_cursor(
     touch_cursor(context.tree, cursor.directory)
 
 
-def _reserve(context: Context, planned: list[_Planned], cursor: bool) -> None:
+def _reserve(context: Context, planned: list[_Planned], more: int) -> None:
+    """more: operations beside them."""
     volume = context.volume
     volume.check_writable()
-    made = sum(isinstance(one.step, Create) for one in planned)
+    made = sum(one.makes for one in planned)
     if made:
         # New objects follow this number, which is given up, so their items follow its place.
         context.tree.touch(volume.new_object(), ITEM_INODE, 0)
@@ -276,10 +301,10 @@ def _reserve(context: Context, planned: list[_Planned], cursor: bool) -> None:
             )  # fmt: skip
     blocks = sum(one.replacement.new_blocks for one in planned if one.replacement is not None)
     context.data.reserve(blocks)
-    removes = not cursor and all(isinstance(one.step, Remove) for one in planned)
+    removes = not more and all(isinstance(one.step, Remove) for one in planned)
     try:
         kind = RoomKind.REMOVE if removes else RoomKind.NORMAL
-        volume.reserve_metadata(kind, len(planned) + 1 + cursor)
+        volume.reserve_metadata(kind, len(planned) + 1 + more)
     except (AffsError, MemoryError):
         if blocks:
             volume.release_data(blocks)
@@ -323,12 +348,18 @@ def _plan(
     if isinstance(step, Declare):
         return _plan_declaring(context, step, credentials, known)
     parent = _directory(context, step.path[:-1], credentials, known)
-    if isinstance(step, Create):
+    if isinstance(step, Create | Restore):
         _plan_name(context, parent, step.path[-1], credentials)
         making.default_acl(context, parent)
-        context.marks.plan_member(parent, OBJECT_LAST)  # new numbers are above all others
+        made = 0
+        if isinstance(step, Restore):
+            made = plan_restore(context, parent, step.path[-1], step.kept, credentials)
+        # New numbers are above all others.
+        context.marks.plan_member(parent, made or OBJECT_LAST)
         replacement = plan_replace(context.tree, context.data, 0, None, step.data)
-        return _Planned(step, parent, replacement)
+        return _Planned(step, parent, replacement, number=made)
+    if isinstance(step, Link):
+        return _plan_link(context, step, parent, credentials)
     number, inode = _still(context, parent, step)
     if isinstance(step, Replace):
         _demand(context, number, inode, credentials, WRITE)
@@ -348,6 +379,27 @@ def _plan(
     making.check_free(back)
     context.marks.plan_member(target, number)
     return _Planned(step, parent, target=target)
+
+
+def _plan_link(
+    context: Context, step: Link, parent: int, credentials: Credentials
+) -> _Planned:
+    """Errors: ESTALE; EPERM for a file of others ..."""
+    number = step.seen.number
+    inode = inodes.load(context.tree, number)
+    if not inode.nlink or not step.seen.still(number, inode):
+        raise posix_error(errno.ESTALE)
+    if not credentials.privileged and credentials.uid != inode.uid:
+        raise posix_error(errno.EPERM)
+    _plan_name(context, parent, step.path[-1], credentials)
+    back, _ = directory.locate_link(
+        context.tree, context.hash_key, number, parent, step.path[-1]
+    )
+    making.check_free(back)
+    context.tree.touch(number, ITEM_PARENT, back)
+    context.tree.touch(OBJECT_ORPHANS, ITEM_ORPHAN, number)
+    context.marks.plan_member(parent, number)
+    return _Planned(step, parent)
 
 
 def _plan_declaring(
@@ -408,15 +460,21 @@ def _apply(context: Context, planned: _Planned, credentials: Credentials) -> Cha
         return _declare(context, step)
     name = step.path[-1]
     entries = ((parent, name),)
-    if isinstance(step, Create):
-        made = making.make(context, parent, name, stat.S_IFREG | step.mode, credentials)
-        number = made.number
+    if isinstance(step, Create | Restore):
+        if isinstance(step, Create):
+            mode = stat.S_IFREG | step.mode
+            number = making.make(context, parent, name, mode, credentials).number
+        else:
+            number = restore(context, parent, name, planned.number, step.kept, credentials)
         assert planned.replacement is not None
         replace(context.data, number, planned.replacement)
         inode = inodes.load(context.tree, number)._replace(size=len(step.data))
         inodes.save(context.tree, number, inode)
         return Changed(number, inode, (parent,), entries)
     number = step.seen.number
+    if isinstance(step, Link):
+        linked = linking.link(context, number, parent, name)
+        return Changed(number, linked.inode, (parent,), entries)
     if isinstance(step, Replace):
         return Changed(number, _replace(context, planned, step, credentials))
     if isinstance(step, Remove):

@@ -9,7 +9,8 @@ from affs_fuse.posix.context import Context
 from affs_fuse.posix.declarations import Collections
 from affs_fuse.posix.index_turn import KeysOf
 from affs_fuse.posix.index_work import IndexWork
-from affs_fuse.posix.permissions import Credentials
+from affs_fuse.posix.permissions import SYSTEM, Credentials
+from affs_fuse.posix.restoring import Kept, attributes_of
 from affs_fuse.posix.state_reader import StateReader
 
 __all__ = ["FilesByPath"]
@@ -81,6 +82,22 @@ class FilesByPath:
         context = self._context()
         return StateReader(context.volume, context.tree, credentials).path_of(object_id)
 
+    def kept_of(self, seen: batches.Seen) -> Kept | None:
+        """What a `Restore` of this file takes; None where its attributes are too large for that.
+        Errors: NodeMissing."""
+        attributes = attributes_of(self._context().tree, seen.number)
+        return None if attributes is None else Kept(seen.inode, attributes)
+
+    def look_at_object(self, object_id: bytes) -> batches.Seen | None:
+        """The object with this id that has a name. Errors: NodeMissing."""
+        context = self._context()
+        found = StateReader(context.volume, context.tree, SYSTEM).by_id(object_id)
+        return None if found is None else batches.Seen(*found)
+
+    def content_of(self, seen: batches.Seen) -> bytes:
+        """Of a regular file. Errors: NodeMissing, DataMissing."""
+        return self._context().data.read(seen.number, seen.inode, 0, seen.inode.size)
+
     def keeping_nodes(self) -> AbstractContextManager[None]:
         """Inside, no node of the namespace is evicted."""
         return self._context().volume.cache.keeping()
@@ -120,9 +137,10 @@ class FilesByPath:
         steps: list[batches.Step],
         credentials: Credentials,
         cursor: imports.Cursor | None = None,
+        spare: int = 0,
     ) -> list[batches.Changed]:
         """All steps, or none. Errors: as batches.apply."""
-        changed = batches.apply(self._context(), steps, credentials, cursor)
+        changed = batches.apply(self._context(), steps, credentials, cursor, spare)
         for one in changed:
             if one.gone:
                 self._let_go(one.number)

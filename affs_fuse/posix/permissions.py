@@ -13,6 +13,7 @@ from affs_fuse.core.codec import Inode
 
 __all__ = [
     "EXECUTE",
+    "PRIVILEGE_BITS",
     "READ",
     "SYSTEM",
     "WRITE",

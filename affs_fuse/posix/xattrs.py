@@ -44,6 +44,7 @@ __all__ = [
     "get_value",
     "has_any",
     "inline_value",
+    "is_privileged",
     "list_names",
     "put_inline",
     "remove_value",
@@ -259,6 +260,11 @@ def _check_change(inode: Inode, name: bytes, credentials: Credentials) -> None:
 
 def _name_of(payload: bytes) -> bytes:
     return payload[Xattr.SIZE : Xattr.SIZE + Xattr.unpack(payload).name_length]
+
+
+def is_privileged(payload: bytes) -> bool:
+    """Whether an item is of an attribute that only the privileged may set."""
+    return _name_of(payload).startswith((TRUSTED, SECURITY))
 
 
 def inline_value(payload: bytes) -> bytes:

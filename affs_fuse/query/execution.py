@@ -15,8 +15,9 @@ from affs_fuse.auv import Value
 from affs_fuse.errors import AffsError, Category
 from affs_fuse.query.faults import Trouble
 from affs_fuse.query.memory import Allowance
+from affs_fuse.query.paths import path_text
 from affs_fuse.query.planning import Plan
-from affs_fuse.query.rows import Entry, path_text
+from affs_fuse.query.rows import Entry
 from affs_fuse.query.sources import Report, RowSource, Wanted
 from affs_fuse.query.stages import JoinStage, RunStage, Sink
 from affs_fuse.query.tree import Source

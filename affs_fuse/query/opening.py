@@ -12,6 +12,7 @@ from affs_fuse.posix.state_reader import StateReader
 from affs_fuse.query.index_choice import Choice, choose_index
 from affs_fuse.query.index_source import Holder, IndexedFiles, OrderedFiles
 from affs_fuse.query.memory import Allowance
+from affs_fuse.query.paths import is_path, path_bytes
 from affs_fuse.query.rows import Entry
 from affs_fuse.query.sources import (
     SORTED_ENTRIES_MAX,
@@ -79,7 +80,7 @@ def find_file(reader: StateReader, path: str) -> Entry:
     """A file by its path, or by its object id under the first of its names. Errors:
     record.not_found, record.denied, record.path; NodeMissing."""
     try:
-        if path.startswith("/"):
+        if is_path(path):
             return _by_path(reader, path)
         return _by_id(reader, path)
     except OSError as error:
@@ -88,7 +89,7 @@ def find_file(reader: StateReader, path: str) -> Entry:
 
 def path_parts(path: str) -> tuple[bytes, ...]:
     """The names in a path. Errors: record.path."""
-    parts = tuple(part for part in os.fsencode(path).split(b"/") if part not in (b"", b"."))
+    parts = tuple(part for part in path_bytes(path).split(b"/") if part not in (b"", b"."))
     if b".." in parts:
         raise _wrong_path(path, "'..' is no part of a path here")
     return parts

@@ -5,7 +5,6 @@ what was expected at its place, and near words where there are some.
 """
 
 import difflib
-import posixpath
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import TypeVar
@@ -14,6 +13,7 @@ from affs_fuse.errors import AffsError
 from affs_fuse.query.expression_parser import ExpressionParser
 from affs_fuse.query.faults import Span
 from affs_fuse.query.lexer import Lexer, Token
+from affs_fuse.query.paths import absolute_path, is_path
 from affs_fuse.query.tree import (
     Aggregate,
     Attribute,
@@ -119,6 +119,15 @@ class _Parser:
             hint = "options stand in front of the query"
         return self._error(token, f"expected '|' or the end, found {token.shown}", hint)
 
+    def _exact(self, place: Token) -> str:
+        """An absolute path, or one in base64."""
+        if place.text.startswith("/"):
+            return place.text
+        try:
+            return absolute_path(self._directory, place.text)
+        except AffsError as error:
+            raise self._error(place, error.message, error.hint) from None
+
     def _source(self, verb: str) -> tuple[Source, list[Where]]:
         lexer = self._lexer
         records = verb != "list"
@@ -128,8 +137,10 @@ class _Parser:
             place = lexer.bare("a path")
         path = place.text
         if path.startswith("."):
-            path = "/" + posixpath.normpath(posixpath.join(self._directory, path)).lstrip("/")
-        elif not (path.startswith("/") or is_object_id(path)):
+            path = absolute_path(self._directory, path)
+        elif is_path(path):
+            path = self._exact(place)
+        elif not is_object_id(path):
             raise self._error(
                 place,
                 f"expected a path, found {place.shown}",

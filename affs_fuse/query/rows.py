@@ -5,7 +5,6 @@ content. After select, group, count or join it is a plain Object (dict). A `Scop
 both, and turns names into functions of a row.
 """
 
-import base64
 import hashlib
 import stat
 from collections.abc import Callable, Iterable
@@ -24,11 +23,12 @@ from affs_fuse.core.constants import (
     INTENT_SMALL,
     OBJECT_BITS,
 )
+from affs_fuse.query.paths import path_fields, path_text
 from affs_fuse.volume.authors import Author
 
 __all__ = [
     "ATTRIBUTES", "KIND_WORDS", "MISSING", "Entry", "FileAttribute", "Getter", "Needs", "Scope",
-    "content_version", "file_row", "path_text", "record_row",
+    "content_version", "file_row", "record_row",
 ]  # fmt: skip
 
 Row = Any
@@ -73,11 +73,6 @@ class Entry:
     @property
     def path(self) -> bytes:
         return b"/" + self.directory + b"/" + self.name if self.directory else b"/" + self.name
-
-
-def path_text(path: bytes) -> str:
-    """For people: a byte that is no UTF-8 becomes U+FFFD."""
-    return path.decode("utf-8", "replace")
 
 
 def content_version(text: bytes) -> str:
@@ -179,7 +174,7 @@ _SHOWN = ("path", "kind", "size", "mode", "uid", "gid", "mtime", "id")
 def file_row(entry: Entry) -> dict[str, Value]:
     """A file's row as it leaves a query that selects nothing."""
     row = {name: ATTRIBUTES[name].get(entry) for name in _SHOWN}
-    return _with_exact_path(row, entry)
+    return {**row, **path_fields(entry.path)}
 
 
 def record_row(entry: Entry) -> dict[str, Value]:
@@ -190,16 +185,7 @@ def record_row(entry: Entry) -> dict[str, Value]:
         "version": content_version(entry.text),
         "value": entry.value,
     }
-    return _with_exact_path(row, entry)
-
-
-def _with_exact_path(row: dict[str, Value], entry: Entry) -> dict[str, Value]:
-    path = entry.path
-    try:
-        path.decode()
-    except UnicodeDecodeError:
-        row["path_b64"] = base64.b64encode(path).decode()
-    return row
+    return {**row, **path_fields(entry.path)}
 
 
 @dataclass(frozen=True, slots=True)

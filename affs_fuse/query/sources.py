@@ -24,7 +24,8 @@ from affs_fuse.posix.permissions import READ
 from affs_fuse.posix.state_reader import StateReader
 from affs_fuse.query.index_choice import NO_HINTS, IndexHints
 from affs_fuse.query.memory import Allowance
-from affs_fuse.query.rows import Entry, Needs, path_text
+from affs_fuse.query.paths import path_text
+from affs_fuse.query.rows import Entry, Needs
 
 __all__ = [
     "ENTRY_BYTES", "RECORD_BYTES_MAX", "SORTED_ENTRIES_MAX", "ChangedFiles", "EntryLoader",

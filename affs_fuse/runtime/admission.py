@@ -17,6 +17,7 @@ from affs_fuse.posix.batches import Changed, Path, StepError
 from affs_fuse.posix.errors import posix_error
 from affs_fuse.posix.files_by_path import FilesByPath
 from affs_fuse.posix.permissions import Credentials
+from affs_fuse.query.paths import path_bytes, path_named
 from affs_fuse.query.schema_check import (
     Violation,
     unique_keys,
@@ -28,7 +29,7 @@ from affs_fuse.runtime.declared import Collection, collection_of
 from affs_fuse.runtime.indexed_keys import IndexedKeys
 from affs_fuse.runtime.unique_keys import KeyMap, UniqueKeys
 
-__all__ = ["Admission", "Admitted", "Member"]
+__all__ = ["Admission", "Admitted", "Member", "key_taken"]
 
 READ_MAX = 256
 """Schemas that are kept read."""
@@ -205,7 +206,7 @@ class Admission:
                     continue
                 other = taken.setdefault((member.number, index, key), member)
                 if other is not member:
-                    raise _key_taken(member, index, other.path)
+                    raise key_taken(member, index, other.path)
 
     def _check_free(
         self, member: Member, touched: set[int], maps: dict[int, KeyMap],
@@ -219,8 +220,8 @@ class Admission:
             found = self._keys.holder(maps[member.number], member.keys, touched)
         if found is not None:
             name = self._files.name_in(member.number, found[1])
-            path = member.path.rpartition("/")[0] + "/" + name.decode("utf-8", "replace")
-            raise _key_taken(member, found[0], path)
+            parent = path_bytes(member.path).rpartition(b"/")[0]
+            raise key_taken(member, found[0], path_named(parent + b"/" + name))
 
 
 class Noting:
@@ -263,7 +264,8 @@ def _outdated(index: int) -> StepError:
     return StepError(index, posix_error(errno.ESTALE), changed=True)
 
 
-def _key_taken(member: Member, index: int, other: str) -> AffsError:
+def key_taken(member: Member, index: int, other: str) -> AffsError:
+    """other: the path of the record that has the key."""
     assert member.collection is not None
     schema = member.collection.target
     assert schema is not None

@@ -18,7 +18,7 @@ from affs_fuse.errors import AffsError, Category
 from affs_fuse.posix.batches import Changed, Declare, Replace, Seen, Step, StepError
 from affs_fuse.posix.declarations import Declaration, packed
 from affs_fuse.query.opening import path_error
-from affs_fuse.query.rows import path_text
+from affs_fuse.query.paths import path_text
 from affs_fuse.query.schema_changes import Evolution, parse_evolution
 from affs_fuse.query.sources import RECORD_BYTES_MAX, record_too_large
 from affs_fuse.runtime.asker import Asker

@@ -14,7 +14,7 @@ from affs_fuse.posix.permissions import SYSTEM
 from affs_fuse.posix.state_reader import StateReader
 from affs_fuse.query.memory import Allowance, Pool
 from affs_fuse.query.opening import find_file
-from affs_fuse.query.rows import path_text
+from affs_fuse.query.paths import path_text
 from affs_fuse.query.schema import RecordSchema
 from affs_fuse.runtime.asker import Asker
 from affs_fuse.runtime.collection_survey import Judge, Survey

@@ -13,7 +13,8 @@ from affs_fuse.core.codec import Inode
 from affs_fuse.posix.permissions import READ
 from affs_fuse.posix.state_reader import StateReader
 from affs_fuse.query.memory import Allowance
-from affs_fuse.query.rows import Entry, path_text
+from affs_fuse.query.paths import path_text
+from affs_fuse.query.rows import Entry
 from affs_fuse.query.schema import RecordSchema
 from affs_fuse.query.schema_check import Violation, unique_keys, unique_words
 from affs_fuse.query.sources import RECORD_BYTES_MAX

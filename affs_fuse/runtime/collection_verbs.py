@@ -20,6 +20,7 @@ from affs_fuse.posix.errors import posix_error
 from affs_fuse.posix.files_by_path import FilesByPath
 from affs_fuse.posix.permissions import Credentials
 from affs_fuse.query.opening import path_error, path_parts
+from affs_fuse.query.paths import path_named
 from affs_fuse.query.schema_check import violations
 from affs_fuse.query.schema_reading import parse_schema
 from affs_fuse.runtime.admission import Admission
@@ -163,7 +164,7 @@ class CollectionVerbs:
             parts = await self._run(self._files.path_of, bytes.fromhex(object_id), credentials)
             if parts is None and int(object_id[-12:], 16) != 1:
                 raise not_declared(f"the directory {object_id}")
-            path = "/" + b"/".join(parts or ()).decode("utf-8", "surrogateescape")
+            path = path_named(b"/" + b"/".join(parts or ()))
             standing = await self.standing(path, identity, damaged=True)
             same = equal(standing.declaration or None, old)
             if not same or not await self.put(standing, dict(new or {}), credentials):

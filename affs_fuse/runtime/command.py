@@ -15,6 +15,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from affs_fuse.auv import Value
 from affs_fuse.clock import Clock, Entropy
+from affs_fuse.query.paths import absolute_path
 from affs_fuse.runtime.accounts import Accounts
 from affs_fuse.runtime.effects import Effects
 from affs_fuse.runtime.events import EventBus
@@ -24,7 +25,6 @@ from affs_fuse.runtime.parameters import (
     Flag,
     Parameter,
     ParameterType,
-    absolute_path,
     option,
     parameters_of,
 )

@@ -8,7 +8,6 @@ directory. Here they become one ObjectChange an object. Invariants:
   it.
 """
 
-import base64
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -30,6 +29,7 @@ from affs_fuse.core.constants import (
 )
 from affs_fuse.core.tree import Diff, DiffEvent, Tree
 from affs_fuse.posix.directory import locate
+from affs_fuse.query.paths import path_fields
 
 __all__ = ["Counts", "ObjectChange", "ObjectDiff", "Paths", "Place", "Presence", "describe"]
 
@@ -327,10 +327,7 @@ def _describe_kept(
     moved = min(len(gone), len(come))
     for old, new in zip(gone[:moved], come[:moved], strict=True):
         entry = _dict("renamed", new, base)
-        entry["from"], encoded = _text(old)
-        if encoded:
-            entry["from_b64"] = encoded
-        found.append(entry)
+        found.append({**entry, **path_fields(b"/" + old, "from")})
     found += [_dict("removed", path, base) for path in gone[moved:]]
     found += [_dict("added", path, base) for path in come[moved:]]
     if not found and base["what"]:
@@ -341,20 +338,7 @@ def _describe_kept(
 
 
 def _dict(kind: str, path: bytes, base: dict[str, Any]) -> dict[str, Any]:
-    text, encoded = _text(path)
-    found = {"kind": kind, "path": text, **base, "what": list(base["what"])}
-    if encoded:
-        found["path_b64"] = encoded
-    return found
-
-
-def _text(path: bytes) -> tuple[str, str]:
-    """(for people, base64 of the exact bytes or "")."""
-    path = b"/" + path
-    try:
-        return path.decode(), ""
-    except UnicodeDecodeError:
-        return path.decode("utf-8", "replace"), base64.b64encode(path).decode()
+    return {"kind": kind, **path_fields(b"/" + path), **base, "what": list(base["what"])}
 
 
 def _type_word(inode: Inode | None) -> str:

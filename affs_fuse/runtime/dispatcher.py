@@ -11,6 +11,7 @@ answer. Invariants:
 import hashlib
 import logging
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import Any
 
 import trio
@@ -19,15 +20,17 @@ from affs_fuse.auv import Value, encode_canonical
 from affs_fuse.clock import Clock, Entropy
 from affs_fuse.errors import AffsError, Category
 from affs_fuse.protocol import Answer, Failure, Request, RequestId
+from affs_fuse.query.paths import absolute_path
 from affs_fuse.runtime.accounts import Accounts, NoAccounts
 from affs_fuse.runtime.command import Context, Danger, Kind, Plan, Reply, Safety
+from affs_fuse.runtime.effects import Effects
 from affs_fuse.runtime.events import EventBus
 from affs_fuse.runtime.expectation import plan_stale
 from affs_fuse.runtime.failures import as_affs_error
 from affs_fuse.runtime.grammar import Invocation, write_line
 from affs_fuse.runtime.idempotency import IdempotencyMemory
 from affs_fuse.runtime.observation import Observation
-from affs_fuse.runtime.parameters import PathText, absolute_path
+from affs_fuse.runtime.parameters import PathText
 from affs_fuse.runtime.personalities import Personalities
 from affs_fuse.runtime.personality import NO_PERSONALITY, Confirmation
 from affs_fuse.runtime.policy import Policy
@@ -268,6 +271,8 @@ class Dispatcher:
 
     async def _recorded(self, context: Context, invocation: Invocation) -> Value:
         context = replace(context, begun_seq=self._engine.seq)
+        made = partial(self._entry, context, invocation, "")
+        context = replace(context, effects=Effects(made))
         author = Author(context.session.identity.uid, COMMAND, invocation.command.name)
         try:
             with acting(self._engine.author(author)):
@@ -292,7 +297,7 @@ class Dispatcher:
         effects = [effect.to_entry() for effect in context.effects.all()]
         for effect in effects:
             await self._append(context, invocation, "", result, effect)
-        if error or not effects:
+        if error or not (effects or context.effects.written):
             await self._append(context, invocation, error, result, {"before": {}, "after": {}})
 
     async def _append(
@@ -300,8 +305,20 @@ class Dispatcher:
     ) -> None:
         """The effect is there already, so a log that cannot be written does not make it a
         failure."""
+        entry = self._entry(context, invocation, error, result, effect)
+        with trio.CancelScope(shield=True):
+            try:
+                await self._engine.record_operation(entry)
+            except (AffsError, OSError) as problem:
+                _log.warning(
+                    "the operation log took no entry: %s", problem, extra={"fields": entry}
+                )
+
+    def _entry(
+        self, context: Context, invocation: Invocation, error: str, result: Plain, effect: Plain
+    ) -> Plain:
         identity = context.session.identity
-        entry = {
+        return {
             "time_ns": self._clock.now_ns(),
             "command": invocation.command.name,
             "line": invocation.line,
@@ -316,13 +333,6 @@ class Dispatcher:
             "begun_seq": context.begun_seq,
             **effect,
         }
-        with trio.CancelScope(shield=True):
-            try:
-                await self._engine.record_operation(entry)
-            except (AffsError, OSError) as problem:
-                _log.warning(
-                    "the operation log took no entry: %s", problem, extra={"fields": entry}
-                )
 
 
 def _paths(invocation: Invocation, directory: str) -> list[str]:

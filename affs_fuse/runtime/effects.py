@@ -8,11 +8,13 @@ An effect is two Objects with the same keys, `before` and `after`:
   what was left was not kept
 - `collections`: Array of `[id of the directory, declaration]`, the declaration Null for none
 - `settings`: Array of `[kind, number, value]`, the value Null where there is none
-Commands note their effects while they run; each becomes an entry of the operation log.
+- `records`: how many were changed; what an undo needs lies beside the entry (record_reversal.py)
+Commands note their effects while they run; each becomes an entry of the operation log. What changes
+records asks for the entry instead, and puts it into the log in the turn of the change.
 """
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,7 +23,7 @@ from affs_fuse.errors import AffsError
 from affs_fuse.runtime.expectation import Basis, plan_stale
 from affs_fuse.runtime.ports import EnginePort, Plain, SettingKey
 
-__all__ = ["Effect", "Effects", "change_settings"]
+__all__ = ["Effect", "Effects", "MakeEntry", "change_settings"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +38,23 @@ class Effect:
         return {"before": self.before, "after": self.after, **self.more}
 
 
-class Effects:
-    """Of one invocation, in the order in which they happened."""
+MakeEntry = Callable[[Plain, Plain], Plain]
+"""From the result of a command and further fields to an entry of the operation log."""
 
-    def __init__(self) -> None:
+
+class Effects:
+    """Of one invocation, in the order in which they happened. make_entry: for who writes the log
+    himself. written: entries that were asked for so."""
+
+    def __init__(self, make_entry: MakeEntry = lambda result, more: {**more, "result": result}):
         self._noted: list[Effect] = []
+        self._make_entry = make_entry
+        self.written = 0
+
+    def entry(self, result: Plain, before: Plain, after: Plain, **more: Any) -> Plain:
+        """That goes into the log now."""
+        self.written += 1
+        return self._make_entry(result, Effect(before, after, more).to_entry())
 
     def note(self, before: Plain, after: Plain, **more: Any) -> None:
         assert before.keys() == after.keys(), "an effect has two sides"

@@ -45,7 +45,7 @@ from affs_fuse.runtime.opened_states import EMPTY, WORKING, OpenedStates
 from affs_fuse.runtime.operation_entries import append_entry, newest_entries
 from affs_fuse.runtime.ports import Emit, Plain
 from affs_fuse.runtime.queries import Queries
-from affs_fuse.runtime.record_operations import Operation
+from affs_fuse.runtime.record_verbs import RecordVerbs
 from affs_fuse.runtime.records import Records
 from affs_fuse.runtime.rollback import LiveRollback
 from affs_fuse.runtime.session import Session
@@ -183,8 +183,14 @@ class Engine:
             self._volume, self._loader, self._states, self._queries.pool
         )
         self.collections = Collections(files, steps, reading)
-        self._records = Records(self._namespace, steps, self.collections.admission)
-        imports = Imports(files, self._records, self.run, commit, self._volume.clock)
+        records = Records(
+            self._namespace, steps, self.collections.admission, self._volume.log.beside_max
+        )
+        verbs = RecordVerbs(self._volume, records)
+        self.change_records, self.plan_records = verbs.change, verbs.plan
+        self.take_back_records = verbs.take_back
+        self.plan_taking_back = verbs.plan_taking_back
+        imports = Imports(files, records, self.run, commit, self._volume.clock)
         self.import_records, self.drop_import = imports.carry_out, imports.drop
         self.imports = imports.unfinished
         histories = Histories(self._volume, self._loader, self._states)
@@ -546,14 +552,6 @@ class Engine:
         self, line: str, asker: Asker, *, analyze: bool
     ) -> tuple[list[Plain], Plain]:
         return await (self._queries.analyze if analyze else self._queries.explain)(line, asker)
-
-    async def change_records(
-        self, operations: Sequence[Operation], asker: Session, expect: Basis = None
-    ) -> list[Plain]:
-        return await self._records.apply(operations, asker.identity, expect)
-
-    async def plan_records(self, operations: Sequence[Operation], asker: Session) -> Plain:
-        return await self._records.plan(operations, asker.identity)
 
     # ---- operation log ----
 

@@ -17,7 +17,8 @@ from affs_fuse.errors import AffsError, Category
 from affs_fuse.posix.permissions import READ
 from affs_fuse.posix.state_reader import StateReader
 from affs_fuse.query.opening import find_file
-from affs_fuse.query.rows import Entry, path_text
+from affs_fuse.query.paths import path_text
+from affs_fuse.query.rows import Entry
 from affs_fuse.query.sources import RECORD_BYTES_MAX, record_problem, record_too_large
 from affs_fuse.runtime.describe import state_dict
 from affs_fuse.runtime.file_looks import Look, changes_between, look_at

@@ -18,6 +18,7 @@ from affs_fuse.formats import Found, Mark, Refused, make_reader
 from affs_fuse.posix.files_by_path import FilesByPath
 from affs_fuse.posix.imports import Cursor
 from affs_fuse.query.editing import parse_changes
+from affs_fuse.query.paths import path_named
 from affs_fuse.runtime.import_names import NameProblem, Namer
 from affs_fuse.runtime.import_order import ImportOrder, Progress, cursor_value, packed_cursor
 from affs_fuse.runtime.inputs import Input
@@ -25,6 +26,7 @@ from affs_fuse.runtime.policy import Identity
 from affs_fuse.runtime.ports import Listener, Plain
 from affs_fuse.runtime.record_operations import Operation
 from affs_fuse.runtime.records import BATCH_MAX, Records
+from affs_fuse.runtime.rehearsal import Rehearsal
 
 __all__ = ["ImportRun", "Target", "nothing_unfinished"]
 
@@ -100,6 +102,7 @@ class ImportRun:
         self._batch_from = 0
         self._names: set[bytes] = set()
         self._dry_names: set[bytes] = set()
+        self._rehearsal = Rehearsal()
         self._batch_max = BATCH_RECORDS
         self._digest = hashlib.sha256()
         self._unhashed = b""
@@ -223,24 +226,47 @@ class ImportRun:
                 made.append(one)
             progress = self._counted(progress, one, operation)
         await self._tell(part)
-        if not self._order.dry_run:
-            try:
+        try:
+            if self._order.dry_run:
+                await self._rehearse(operations, made)
+            else:
                 await self._apply(operations, progress)
-            except AffsError as error:
-                at = error.details.get("operation")
-                if error.code.startswith("record.") and not error.retryable and at is not None:
-                    made[at].refusal = error.code, error.message
-                elif error.code != "volume.no_space" or len(part) == 1:
-                    raise
-                return False
-        elif len(self._dry_names) < DRY_NAMES_MAX:
-            self._dry_names.update(one.name for one in made)
+        except AffsError as error:
+            at = error.details.get("operation")
+            if error.code.startswith("record.") and not error.retryable and at is not None:
+                made[at].refusal = error.code, error.message
+            elif error.code != "volume.no_space" or len(part) == 1:
+                raise
+            return False
         self._done = progress
         return True
 
+    async def _rehearse(self, operations: list[Operation], made: list[_Waiting]) -> None:
+        """What stands at a name that only this input has is replaced as if it were new; what would
+        be merged into it is not looked at. Errors: as of the change."""
+        known, asked = self._dry_names, []
+        for index, (operation, one) in enumerate(zip(operations, made, strict=True)):
+            if operation.verb == "update" and one.name in known:
+                if self._terms.on_conflict == "update":
+                    continue
+                operation = replace(operation, verb="create", value=one.value, changes=())
+            asked.append((index, operation))
+        try:
+            await self._records.rehearse(
+                [operation for _, operation in asked], self._target.identity, self._rehearsal
+            )
+        except AffsError as error:
+            at = error.details.get("operation")
+            if isinstance(at, int) and at < len(asked):
+                error.details = {**error.details, "operation": asked[at][0]}
+            raise
+        if len(known) < DRY_NAMES_MAX:
+            pairs = zip(operations, made, strict=True)
+            known.update(one.name for operation, one in pairs if operation.verb == "create")
+
     def _operation(self, one: _Waiting, there: set[bytes]) -> Operation | None:
         """What is to be done with a record; None: it is left out, or refused."""
-        path = "/" + b"/".join((*self._target.path, one.name)).decode("utf-8", "surrogateescape")
+        path = path_named(b"/" + b"/".join((*self._target.path, one.name)))
         if one.name not in there:
             return Operation("create", path, one.value)
         policy = self._terms.on_conflict
@@ -317,7 +343,9 @@ class ImportRun:
         await self._tell(self._batch)
         if progress.refused:
             raise _refused(progress.refused)
-        if operations and not self._order.dry_run:
+        if operations and self._order.dry_run:
+            await self._records.rehearse(operations, self._target.identity, self._rehearsal)
+        elif operations:
             await self._records.apply(operations, self._target.identity)
         self._done = progress
 

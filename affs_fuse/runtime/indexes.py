@@ -28,7 +28,7 @@ from affs_fuse.posix.state_reader import StateReader
 from affs_fuse.query.index_audit import IndexAudit
 from affs_fuse.query.index_values import read_expression
 from affs_fuse.query.opening import path_error, path_parts
-from affs_fuse.query.rows import path_text
+from affs_fuse.query.paths import path_text
 from affs_fuse.runtime.asker import Asker
 from affs_fuse.runtime.index_upkeep import IndexUpkeep
 from affs_fuse.runtime.indexes_port import Progress

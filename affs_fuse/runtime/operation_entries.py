@@ -42,9 +42,13 @@ def _decoded(number: int, payload: bytes) -> Plain | None:
     return entry if isinstance(entry, dict) else None
 
 
-def append_entry(volume: Volume, entry: Plain) -> int:
-    """Its number. invalid: engine.operation_too_long; denied: volume.read_only."""
-    kept = {**entry, "seq": volume.durable_seq}
+def append_entry(
+    volume: Volume, entry: Plain, beside: bytes = b"", *, seq: int | None = None
+) -> int:
+    """Its number. beside: what an undo needs and the entry has no room for. seq: of the commit that
+    it is in, where that is the one of the change. invalid: engine.operation_too_long; denied:
+    volume.read_only."""
+    kept = {**entry, "seq": volume.durable_seq if seq is None else seq}
     payload = encode(kept)
     if len(payload) > ITEM_MAX:
         line = str(kept.get("line", ""))[:LINE_CHARACTERS_KEPT]
@@ -57,7 +61,7 @@ def append_entry(volume: Volume, entry: Plain) -> int:
             "engine.operation_too_long", Category.INVALID,
             f"an operation log entry of {len(payload)} bytes",
         )
-    number = volume.append_operation(payload)
+    number = volume.append_operation(payload, beside)
     _trim(volume)
     return number
 

@@ -6,13 +6,13 @@ completion and the reference pages know types by this interface alone.
 """
 
 import dataclasses
-import posixpath
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from affs_fuse.auv import INT64_MAX, INT64_MIN, AuvError, TextError, Value, format_canonical, parse
 from affs_fuse.errors import AffsError
+from affs_fuse.query.paths import path_bytes
 from affs_fuse.runtime.words import Word
 from affs_fuse.volume.moments import MomentError, parse_moment, parse_span
 from affs_fuse.volume.states import LABEL_BYTES_MAX, MESSAGE_BYTES_MAX, check_label
@@ -40,7 +40,6 @@ __all__ = [
     "StateReference",
     "Text",
     "ValueProblem",
-    "absolute_path",
     "argument",
     "option",
     "parameters_of",
@@ -59,11 +58,6 @@ SOURCE_PERSONALITIES = "personalities"
 
 
 PATH_BYTES_MAX = 4095
-
-
-def absolute_path(directory: str, text: str) -> str:
-    """The path that text means in a directory, `.` and `..` taken out by their words alone."""
-    return "/" + posixpath.normpath(posixpath.join("/", directory, text)).lstrip("/")
 
 
 class ValueProblem(Exception):
@@ -259,7 +253,8 @@ class Choice(ParameterType):
 
 @dataclass(frozen=True, slots=True)
 class PathText(ParameterType):
-    """A path of the volume, absolute or from the session's directory on. Rules about roles may be
+    """A path of the volume, absolute or from the session's directory on, or its bytes in base64
+    behind `b64:` (query/paths.py). Rules about roles may be
     for certain paths, so what a command does must lie below the paths it is given by this type."""
 
     name: ClassVar[str] = "path"
@@ -268,6 +263,10 @@ class PathText(ParameterType):
         text = Text(PATH_BYTES_MAX).check(value)
         if not text:
             raise ValueProblem("is empty", hint="`/` is the whole volume")
+        try:
+            path_bytes(text)
+        except AffsError as error:
+            raise ValueProblem(error.message, hint=error.hint) from None
         return text
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 
 from affs_fuse.errors import AffsError, Category
+from affs_fuse.query.paths import path_bytes
 
 __all__ = ["Identity", "Policy", "Role", "Rule"]
 
@@ -75,7 +76,11 @@ class Rule:
 
 
 def _below(path: str, top: str) -> bool:
-    return path == top or path.startswith(top.rstrip("/") + "/")
+    try:
+        inner, outer = path_bytes(path), path_bytes(top)
+    except AffsError:  # what cannot be read gives nobody anything
+        return False
+    return inner == outer or inner.startswith(outer.rstrip(b"/") + b"/")
 
 
 def _no_rules() -> Sequence[Rule]:

@@ -35,10 +35,14 @@ from affs_fuse.runtime.session import Session
 from affs_fuse.runtime.settings_port import SettingKey, SettingsPort
 from affs_fuse.volume.authors import Author
 
-__all__ = ["Emit", "EnginePort", "Listener", "Plain", "SettingKey", "SettingsPort"]
+__all__ = ["Emit", "EnginePort", "Listener", "Logged", "Plain", "SettingKey", "SettingsPort"]
 
 Plain = dict[str, Any]
 """An object of plain values, keyed as the docstring of the call that gives it says."""
+
+Logged = Callable[[Plain, Plain, Plain], Plain]
+"""From the result of a command and the two sides of its effect to an entry of the operation log,
+for who puts it there himself."""
 
 Emit = Callable[[Value], Awaitable[None]]
 """Takes one row; waits until there is room for the next."""
@@ -197,14 +201,26 @@ class EnginePort(Protocol):
         a kept state."""
 
     async def change_records(
-        self, operations: Sequence[Operation], asker: Session, expect: Basis = None
-    ) -> list[Plain]:
-        """All of them in one step, or none; durable when it returns. One row for each: action,
+        self, operations: Sequence[Operation], asker: Session, expect: Basis = None,
+        logged: Logged | None = None,
+    ) -> list[Plain]:  # fmt: skip
+        """All of them in one step, or none; durable when it returns. logged: makes the entry for
+        the operation log, which is in the same commit. One row for each: action,
         path, id, version; with update and erase, before; with move, from. record.*; conflict:
         plan.stale, if expect is no longer the basis; details.operation says which one."""
 
     async def plan_records(self, operations: Sequence[Operation], asker: Session) -> Plain:
         """changes (action, path, before, after, to), basis; nothing changed."""
+
+    async def take_back_records(
+        self, number: int, asker: Session, logged: Logged
+    ) -> list[Plain]:
+        """What an operation of the log did to records, undone: rows as of `change_records`.
+        record.*; conflict: record.changed, where one is not as the operation left it;
+        undo.impossible."""
+
+    async def plan_taking_back(self, number: int, asker: Session) -> Plain:
+        """As `plan_records`. Errors: as `take_back_records`."""
 
     def history(
         self, path: str, asker: Session, *, state: str | None, everything: bool

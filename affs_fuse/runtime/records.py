@@ -5,22 +5,24 @@ demands what it did then (steps.py, admission.py); otherwise it is read again.
 """
 
 import errno
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import trio
 
-from affs_fuse.auv import TextError, Value, format_quick, parse_quick
+from affs_fuse.auv import TextError, Value, edited_text, format_quick, parse_quick
 from affs_fuse.errors import AffsError, Category
 from affs_fuse.posix.batches import (
     Changed,
     Create,
+    Link,
     Move,
     Path,
     Remove,
     Replace,
+    Restore,
     Seen,
     Step,
     StepError,
@@ -28,8 +30,10 @@ from affs_fuse.posix.batches import (
 from affs_fuse.posix.imports import Cursor
 from affs_fuse.posix.namespace import Namespace
 from affs_fuse.posix.permissions import Credentials
+from affs_fuse.posix.restoring import Kept
 from affs_fuse.query.editing import edited
 from affs_fuse.query.opening import path_error, path_parts
+from affs_fuse.query.paths import is_path, path_bytes, path_fields, path_named
 from affs_fuse.query.rows import content_version
 from affs_fuse.query.sources import RECORD_BYTES_MAX, record_problem, record_too_large
 from affs_fuse.runtime.admission import Admission, Admitted, Member
@@ -38,9 +42,11 @@ from affs_fuse.runtime.policy import Identity
 from affs_fuse.runtime.ports import Plain
 from affs_fuse.runtime.queries import credentials_of
 from affs_fuse.runtime.record_operations import Operation
-from affs_fuse.runtime.steps import SLICE_OPERATIONS, Steps
+from affs_fuse.runtime.record_reversal import Trace, kept_fields, size_of
+from affs_fuse.runtime.rehearsal import Rehearsal
+from affs_fuse.runtime.steps import SLICE_OPERATIONS, Journal, Steps
 
-__all__ = ["ATTEMPTS_MAX", "BATCH_BYTES_MAX", "BATCH_MAX", "Records", "busy"]
+__all__ = ["ATTEMPTS_MAX", "BATCH_BYTES_MAX", "BATCH_MAX", "Records", "Write", "busy"]
 
 BATCH_MAX = 1000
 """Operations in one turn of the loop: about a tenth of a second."""
@@ -51,9 +57,18 @@ NEW_MODE = 0o666
 UMASK = 0o022
 
 
+Write = Callable[[list[Plain], list[Trace] | None], None]
+"""Puts an entry into the operation log: rows as `apply` gives them, and traces for an undo; None if
+they are too large, or there is no room for them."""
+
+SPARE_BYTES = 64 << 10
+"""Of traces that room for one operation is enough for, pessimistically."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Prepared:
-    """before: what the record was, None if it is new or does not parse. text: what it will be."""
+    """before: what the record was, None if it is new or does not parse. text: what it will be.
+    data: what it was, as text. kept: of one that goes; None if it cannot be brought back."""
 
     operation: Operation
     step: Step
@@ -61,30 +76,46 @@ class _Prepared:
     before: Value = None
     after: Value = None
     text: bytes = b""
+    data: bytes = b""
+    kept: Kept | None = None
 
 
 class Records:
-    """Loop thread only."""
+    """traces_max: bytes that an operation may leave for its undo. Loop thread only."""
 
-    def __init__(self, namespace: Namespace, steps: Steps, admission: Admission) -> None:
+    def __init__(
+        self, namespace: Namespace, steps: Steps, admission: Admission, traces_max: int
+    ) -> None:
         self._files = namespace.files
         self._steps = steps
         self._run = steps.run
         self._admission = admission
+        self._traces_max = traces_max
 
     async def plan(self, operations: Sequence[Operation], identity: Identity) -> Plain:
         """What they would do: changes (one row each), basis. Errors: as `apply`."""
+        prepared = await self.rehearse(operations, identity, Rehearsal())
+        return {"changes": [_shown(one) for one in prepared], "basis": _basis(prepared)}
+
+    async def rehearse(
+        self, operations: Sequence[Operation], identity: Identity, before: Rehearsal
+    ) -> list[_Prepared]:
+        """Everything but the change. before: what was rehearsed before; this is added to it.
+        Errors: as `apply`."""
         credentials = _credentials(identity)
         for attempt in range(ATTEMPTS_MAX):
             admitted = Admitted(attempt)
             prepared = await self._prepare(operations, credentials, admitted)
+            touched = {*admitted.touched}
+            admitted.touched |= before.touched
             try:
                 await self._steps.check([one.step for one in prepared], credentials)
                 await self._run(self._admission.guard, admitted, credentials)
             except StepError as error:
                 _demand_changed(error, prepared)
                 continue
-            return {"changes": [_shown(one) for one in prepared], "basis": _basis(prepared)}
+            before.admit(admitted.members, touched)
+            return prepared
         raise busy()
 
     async def apply(
@@ -95,9 +126,11 @@ class Records:
         *,
         cursor: Cursor | None = None,
         durable: bool = True,
+        write: Write | None = None,
     ) -> list[Plain]:
         """One row for each, in order: action, path, id, version; with update and erase, before.
-        cursor: of an import, put in the same turn. durable: otherwise the caller commits.
+        cursor: of an import, put in the same turn. durable: otherwise the caller commits. write:
+        called in the same turn, and in the same commit with what it puts into the operation log.
         Errors: record.*, plan.stale; import.directory; volume.*, device.*; `operation` (from 0)
         among the details."""
         credentials = _credentials(identity)
@@ -109,13 +142,26 @@ class Records:
                 changed = await self._steps.carry_out(
                     [one.step for one in prepared], credentials,
                     partial(self._admission.guard, admitted, credentials), cursor=cursor,
-                    durable=durable,
+                    durable=durable, journal=self._journal(prepared, write),
                 )  # fmt: skip
             except StepError as error:
                 _demand_changed(error, prepared)
                 continue
             return [_result(one, after) for one, after in zip(prepared, changed, strict=True)]
         raise busy()
+
+    def _journal(self, prepared: list[_Prepared], write: Write | None) -> Journal | None:
+        if write is None:
+            return None
+        size = size_of([one.data for one in prepared], [one.kept for one in prepared])
+
+        def written(changed: Sequence[Changed], whole: bool) -> None:
+            pairs = [*zip(prepared, changed, strict=True)]
+            fits = whole and size <= self._traces_max
+            traces = [_trace(one, after) for one, after in pairs] if fits else None
+            write([_result(one, after) for one, after in pairs], traces)
+
+        return Journal(1 + min(size, self._traces_max) // SPARE_BYTES, written)
 
     # ---- before ----
 
@@ -153,6 +199,8 @@ class Records:
         self, index: int, operation: Operation, credentials: Credentials, admitted: Admitted
     ) -> _Prepared:
         path = await self._path(operation.path, credentials)
+        if operation.verb in ("restore", "link"):
+            return await self._prepare_return(index, operation, path, credentials, admitted)
         if operation.verb == "create":
             value = operation.value
             if admitted.held:
@@ -163,12 +211,13 @@ class Records:
         seen, data = await self._look(path, operation.path, credentials)
         admitted.touched.add(seen.number)
         version = content_version(data)
-        if operation.if_version and operation.if_version != version:
-            raise AffsError(
-                "record.version", Category.CONFLICT,
-                f"{operation.path} has version {version}, not {operation.if_version}",
-                hint="get it again, and decide anew",
-                details={"path": operation.path, "version": version},
+        _demand_same(operation, seen, version)
+        if operation.verb == "rewrite":
+            text = operation.content
+            await self._admit_content(index, operation, text, seen, admitted)
+            return _Prepared(
+                operation, Replace(path, text, seen), version, _value_of(data), _value_of(text),
+                text, data,
             )  # fmt: skip
         if operation.verb == "update":
             before = _parsed(data, operation.path)
@@ -180,19 +229,50 @@ class Records:
                 admitted.members += members
                 for member in members:
                     after = self._admission.value(member, after, new=False)
-            text = _text_of(after, operation.path)
-            return _Prepared(operation, Replace(path, text, seen), version, before, after, text)
+            text = _changed_text(data, before, after, operation.path)
+            step = Replace(path, text, seen)
+            return _Prepared(operation, step, version, before, after, text, data)
         if operation.verb == "erase":
-            try:
-                before = parse_quick(data)
-            except TextError:
-                before = None
-            return _Prepared(operation, Remove(path, seen), version, before, text=data)
+            kept = await self._run(self._files.kept_of, seen)
+            return _Prepared(
+                operation, Remove(path, seen), version, _value_of(data), None, data, data, kept
+            )
         target = _parts(operation.target)
         if admitted.held:
             member = await self._named(index, operation.target, target, credentials, admitted)
             self._admission.content(member, data)
         return _Prepared(operation, Move(path, target, seen), version, text=data)
+
+    async def _prepare_return(
+        self, index: int, operation: Operation, path: Path, credentials: Credentials,
+        admitted: Admitted,
+    ) -> _Prepared:  # fmt: skip
+        """A file, or a name of one, that an undo brings back."""
+        text = operation.content
+        step: Restore | Link
+        if operation.verb == "restore":
+            assert operation.kept is not None
+            step = Restore(path, text, operation.kept)
+        else:
+            seen = await self._run(self._files.look_at_object, operation.object_id)
+            if seen is None:
+                raise _no_object(operation.object_id.hex())
+            admitted.touched.add(seen.number)
+            text = await self._run(self._files.content_of, seen)
+            step = Link(path, seen)
+        if admitted.held:
+            member = await self._named(index, operation.path, path, credentials, admitted)
+            self._admission.content(member, text)
+        return _Prepared(operation, step, "", after=_value_of(text), text=text)
+
+    async def _admit_content(
+        self, index: int, operation: Operation, text: bytes, seen: Seen, admitted: Admitted
+    ) -> None:
+        if admitted.held:
+            members = await self._run(self._admission.of, index, operation.path, seen.number)
+            admitted.members += members
+            for member in members:
+                self._admission.content(member, text)
 
     async def _named(
         self, index: int, shown: str, path: Path, credentials: Credentials, admitted: Admitted
@@ -204,7 +284,7 @@ class Records:
         return member
 
     async def _path(self, text: str, credentials: Credentials) -> Path:
-        if text.startswith("/"):
+        if is_path(text):
             return _parts(text)
         path: Path | None = None
         if len(text) == 32:
@@ -215,10 +295,7 @@ class Records:
         else:
             raise _no_path(text)
         if path is None:
-            raise AffsError(
-                "record.not_found", Category.NOT_FOUND, f"there is no object {text}",
-                details={"path": text},
-            )  # fmt: skip
+            raise _no_object(text)
         return path
 
     async def _look(self, path: Path, shown: str, credentials: Credentials) -> tuple[Seen, bytes]:
@@ -234,12 +311,40 @@ class Records:
         return seen, data
 
 
+def _demand_same(operation: Operation, seen: Seen, version: str) -> None:
+    """Errors: record.version; record.not_found for another object of that name."""
+    if operation.object_id and operation.object_id != seen.inode.object_id:
+        raise _no_object(operation.object_id.hex())
+    if operation.if_version and operation.if_version != version:
+        raise AffsError(
+            "record.version", Category.CONFLICT,
+            f"{operation.path} has version {version}, not {operation.if_version}",
+            hint="get it again, and decide anew",
+            details={"path": operation.path, "version": version},
+        )  # fmt: skip
+
+
+def _no_object(text: str) -> AffsError:
+    return AffsError(
+        "record.not_found", Category.NOT_FOUND, f"there is no object {text}",
+        details={"path": text},
+    )  # fmt: skip
+
+
+def _value_of(data: bytes) -> Value:
+    """None where it does not parse."""
+    try:
+        return parse_quick(data)
+    except TextError:
+        return None
+
+
 def _credentials(identity: Identity) -> Credentials:
     return credentials_of(identity)._replace(umask=UMASK)
 
 
 def _parts(text: str) -> Path:
-    parts = path_parts(text) if text.startswith("/") else ()
+    parts = path_parts(text) if is_path(text) else ()
     if not parts:
         raise _no_path(text)
     return parts
@@ -254,18 +359,30 @@ def _no_path(text: str) -> AffsError:
 
 
 def _text_of(value: Value, path: str) -> bytes:
-    """A record as it is stored: one line."""
-    text = format_quick(value).encode() + b"\n"
-    if len(text) > RECORD_BYTES_MAX:
-        raise record_too_large(path.encode(), len(text))
-    return text
+    """A new record as it is stored: one line."""
+    return _bounded(format_quick(value) + "\n", path)
+
+
+def _changed_text(data: bytes, before: Value, after: Value, path: str) -> bytes:
+    """A record with another value; of its text what did not change stays."""
+    text, plain = data.decode(), format_quick(before)
+    if text.startswith(plain) and not text[len(plain) :].strip("\n"):  # as commands write it
+        return _bounded(format_quick(after) + text[len(plain) :], path)
+    return _bounded(edited_text(text, after), path)
+
+
+def _bounded(text: str, path: str) -> bytes:
+    data = text.encode()
+    if len(data) > RECORD_BYTES_MAX:
+        raise record_too_large(path_bytes(path), len(data))
+    return data
 
 
 def _parsed(data: bytes, path: str) -> Value:
     try:
         return parse_quick(data)
     except TextError as error:
-        raise record_problem(path.encode(), error) from None
+        raise record_problem(path_bytes(path), error) from None
 
 
 def _check_apart(prepared: list[_Prepared]) -> None:
@@ -276,7 +393,7 @@ def _check_apart(prepared: list[_Prepared]) -> None:
         names: list[Any] = [step.path]
         if isinstance(step, Move):
             names.append(step.target)
-        if not isinstance(step, Create):
+        if not isinstance(step, Create | Restore):
             names.append(step.seen.number)
         for name in names:
             if name in seen:
@@ -324,7 +441,36 @@ def _no_directory() -> AffsError:
     )  # fmt: skip
 
 
-_ACTIONS = {"create": "created", "update": "updated", "move": "moved", "erase": "erased"}
+_ACTIONS = {
+    "create": "created", "update": "updated", "move": "moved", "erase": "erased",
+    "rewrite": "updated", "restore": "created", "link": "created",
+}  # fmt: skip
+_SHOWN = {"rewrite": "update", "restore": "create", "link": "create"}
+"""What the verbs of an undo are to people."""
+
+
+def _trace(prepared: _Prepared, changed: Changed) -> Trace:
+    """As record_reversal.py says."""
+    step = prepared.step
+    path, object_id = b"/" + b"/".join(step.path), changed.inode.object_id
+    if isinstance(step, Move):
+        target = b"/" + b"/".join(step.target)
+        return {"did": "move", "path": target, "from": path, "id": object_id}
+    if isinstance(step, Link):
+        return {"did": "link", "path": path, "id": object_id}
+    if isinstance(step, Remove):
+        if not changed.gone:
+            return {"did": "unlink", "path": path, "id": object_id}
+        return {
+            "did": "erase", "path": path, "before": prepared.data, **kept_fields(prepared.kept),
+        }  # fmt: skip
+    version = content_version(prepared.text)
+    if isinstance(step, Replace):
+        return {
+            "did": "update", "path": path, "id": object_id, "version": version,
+            "before": prepared.data,
+        }  # fmt: skip
+    return {"did": "create", "path": path, "id": object_id, "version": version}
 
 
 def _result(prepared: _Prepared, changed: Changed) -> Plain:
@@ -332,25 +478,30 @@ def _result(prepared: _Prepared, changed: Changed) -> Plain:
     path = step.target if isinstance(step, Move) else step.path
     row: Plain = {
         "action": _ACTIONS[operation.verb],
-        "path": (b"/" + b"/".join(path)).decode("utf-8", "replace"),
+        **path_fields(b"/" + b"/".join(path)),
         "id": changed.inode.object_id.hex(),
         "version": content_version(prepared.text),
     }
     if operation.verb in ("update", "erase"):
         row["before"] = prepared.before
     if isinstance(step, Move):
-        row["from"] = (b"/" + b"/".join(step.path)).decode("utf-8", "replace")
+        row |= path_fields(b"/" + b"/".join(step.path), "from")
     return row
 
 
 def _shown(prepared: _Prepared) -> Plain:
     operation = prepared.operation
-    row: Plain = {"action": operation.verb, "path": operation.path}
-    if operation.verb == "move":
+    verb = _SHOWN.get(operation.verb, operation.verb)
+    step = prepared.step
+    path = operation.path
+    if verb != operation.verb:
+        path = path_named(b"/" + b"/".join(step.path))
+    row: Plain = {"action": verb, "path": path}
+    if verb == "move":
         row["to"] = operation.target
-    if operation.verb in ("update", "erase"):
+    if verb in ("update", "erase"):
         row["before"] = prepared.before
-    if operation.verb in ("create", "update"):
+    if verb in ("create", "update"):
         row["after"] = prepared.after
     return row
 

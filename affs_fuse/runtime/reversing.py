@@ -1,10 +1,11 @@
 """Taking back one operation of the log: from what it left behind to what was there before.
 
 An undo reverses an operation, a redo an undo (undoing.py); both are done here, and noted as effects
-that can be reversed in turn. Invariant: what is not as the operation left it is left alone; the
-error says what came in between.
+that can be reversed in turn; of records they are logged in the turn of the change.
+Invariant: what is not as the operation left it is left alone; the error says what came in between.
 """
 
+from functools import partial
 from typing import Any
 
 from affs_fuse.errors import AffsError, Category
@@ -25,7 +26,7 @@ def check_reversible(entry: Plain) -> None:
     if entry.get("too_large"):
         raise _impossible(
             entry, f"operation {number} ({command}) changed more than its log entry could hold",
-            "`checkpoints --all` and `restore` bring back states one by one",
+            "a rollback to a kept state brings back records, `restore` deleted states one by one",
         )
     before = entry["before"]
     if "working" in before and before["working"] is None:
@@ -38,10 +39,15 @@ def check_reversible(entry: Plain) -> None:
 async def reverse(context: Context, entry: Plain, expect: Basis = None) -> Plain:
     """Makes it so that the entry's `before` holds again. Its effect is noted. What it did: words,
     and the answer of the engine. expect: of a rollback that it takes. conflict: undo.impossible,
-    state.changed, setting.changed, collection.changed, plan.stale."""
+    state.changed, setting.changed, collection.changed, record.changed, plan.stale."""
     check_reversible(entry)
     before, after = entry["before"], entry["after"]
     done: Plain = {"operation": entry["number"], "command": entry["command"], "line": entry["line"]}
+    if "records" in before:
+        logged = partial(context.effects.entry, undoes=entry["number"])
+        rows = await context.engine.take_back_records(entry["number"], context.session, logged)
+        shown = [{key: row[key] for key in row if key != "before"} for row in rows]
+        return {**done, "records": shown}
     if "working" in before:
         answer = await _roll_back(context, entry, expect)
         context.effects.note(

@@ -9,17 +9,18 @@ Invariants:
 
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractContextManager
-from typing import Any
+from typing import Any, NamedTuple
 
 import trio
 
+from affs_fuse.errors import AffsError
 from affs_fuse.posix.batches import Changed, Step, StepError
 from affs_fuse.posix.imports import Cursor
 from affs_fuse.posix.namespace import Namespace
 from affs_fuse.posix.permissions import Credentials
 from affs_fuse.runtime.kernel import KernelPort
 
-__all__ = ["SLICE_OPERATIONS", "Guard", "Steps"]
+__all__ = ["SLICE_OPERATIONS", "Guard", "Journal", "Steps"]
 
 SLICE_OPERATIONS = 16
 """Looked at before the loop gets a turn."""
@@ -28,6 +29,15 @@ Guard = Callable[[], Callable[[Sequence[Changed]], None]]
 """Called right before the change, in its turn: looks whether it still may be, and gives what is to
 be called with what was changed. May raise what the namespace does, StepError and AffsError; then
 nothing happens."""
+
+
+class Journal(NamedTuple):
+    """What goes into the operation log in the turn of the change. spare: room that it takes, in
+    operations. write(changed, whole): not whole where there is room for an entry alone; raises
+    nothing."""
+
+    spare: int
+    write: Callable[[Sequence[Changed], bool], None]
 
 
 class Steps:
@@ -63,17 +73,17 @@ class Steps:
 
     async def carry_out(
         self, steps: Sequence[Step], credentials: Credentials, guard: Guard, *,
-        cursor: Cursor | None = None, durable: bool = True,
+        cursor: Cursor | None = None, durable: bool = True, journal: Journal | None = None,
     ) -> list[Changed]:  # fmt: skip
         """All steps, or none. cursor: of an import, put in the same turn. durable: otherwise the
-        caller commits. Errors: StepError (for the cursor with an index behind the last step); those
-        of the guard; volume.*, device.*"""
+        caller commits. journal: written in the same turn. Errors: StepError (for
+        the cursor with an index behind the last step); those of the guard; volume.*, device.*"""
         await self._throttle()
         with self._files.keeping_nodes():
             await self.check(steps, credentials)
             with trio.CancelScope(shield=True):
                 changed: list[Changed] = await self.run(
-                    self._act, list(steps), credentials, guard, cursor
+                    self._act, list(steps), credentials, guard, cursor, journal
                 )
         with trio.CancelScope(shield=True):  # it is done, whoever still waits
             await self._tell(changed)
@@ -82,11 +92,21 @@ class Steps:
         return changed
 
     def _act(
-        self, steps: list[Step], credentials: Credentials, guard: Guard, cursor: Cursor | None
-    ) -> list[Changed]:
+        self, steps: list[Step], credentials: Credentials, guard: Guard, cursor: Cursor | None,
+        journal: Journal | None,
+    ) -> list[Changed]:  # fmt: skip
         note = guard()
-        changed = self._files.apply(steps, credentials, cursor)
+        spare = journal.spare if journal is not None else 0
+        try:
+            changed = self._files.apply(steps, credentials, cursor, spare)
+        except AffsError as error:
+            if not spare or error.code != "volume.no_space":
+                raise
+            spare = 0  # a change is not refused for what an undo of it would need
+            changed = self._files.apply(steps, credentials, cursor)
         note(changed)
+        if journal is not None:
+            journal.write(changed, bool(spare))
         return changed
 
     def opened(self) -> list[int]:

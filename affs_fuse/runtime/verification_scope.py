@@ -7,6 +7,7 @@ from affs_fuse.core.constants import ITEM_INODE, OBJECT_ROOT
 from affs_fuse.core.tree import Tree
 from affs_fuse.errors import AffsError, Category
 from affs_fuse.posix.directory import DT_DIRECTORY, locate
+from affs_fuse.query.paths import path_bytes
 from affs_fuse.runtime.loader import Loader
 from affs_fuse.volume.scrub_pass import WORKING, Scope, ScopeKind
 from affs_fuse.volume.volume import Volume
@@ -50,7 +51,7 @@ async def _find(
     loader: Loader, volume: Volume, state: int, path: str, name: str
 ) -> tuple[int, bool]:
     """The object that a path names, and whether it is a directory. No link is followed."""
-    encoded = path.encode("utf-8", "surrogateescape")
+    encoded = path_bytes(path)
     if len(encoded) > PATH_BYTES_MAX:
         raise AffsError(
             "verification.path", Category.NOT_FOUND,

@@ -29,6 +29,7 @@ from affs_fuse.device.device import Device
 from affs_fuse.errors import AffsError, Category
 from affs_fuse.volume.commit import OBJECT_NUMBERS_AHEAD, CutRequest, Keep
 from affs_fuse.volume.mkfs import MkfsOptions, begin_format, object_id
+from affs_fuse.volume.operation_log import OPERATIONS
 from affs_fuse.volume.rebuild_forest import NEVER, Assembly, Forest
 from affs_fuse.volume.rebuild_history import WORKING, History, StatePlan, read_history
 from affs_fuse.volume.rebuild_identity import find_out
@@ -239,13 +240,14 @@ class Rebuild:
 
     def system_items(self) -> list[tuple[Key, bytes]]:
         """Operation log and settings, if their tree is whole: of a setting that was taken back an
-        older leaf would bring it to life (a token that was revoked, say)."""
+        older leaf would bring it to life (a token that was revoked, say). What an undo would need
+        is left out: it names objects by numbers that may be given anew."""
         record = self._history.record
         if record is not None:
             assembly = self._forest.assemble(TREE_SYSTEM, record.system_root)
             if assembly.exact:
-                kinds = (ITEM_OPERATION, ITEM_POLICY)
-                return [item for item in self._items(assembly) if item[0][1] in kinds]
+                items = self._items(assembly)
+                return [item for item in items if _is_kept(item[0])]
         self.report.notes.append("operation log and settings are left out: not all is there")
         return []
 
@@ -270,6 +272,11 @@ class Rebuild:
         unfinished.finish()
         self.report.doubt(self._no_leaf_gone)
         return self.report
+
+
+def _is_kept(key: Key) -> bool:
+    number, kind, _ = key
+    return kind == ITEM_POLICY or (kind == ITEM_OPERATION and number == OPERATIONS)
 
 
 class _Builder:

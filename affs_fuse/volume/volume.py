@@ -96,8 +96,8 @@ class Volume:
         self._readers: dict[int, int] = {}
         self._changed_outside = False
         self._roots_cut = self._roots_now()
-        system = parts.trees.system
-        self.log, self.settings = OperationLog(system), Settings(system)
+        system, size_bytes = parts.trees.system, parts.device.size_bytes
+        self.log, self.settings = OperationLog(system, size_bytes), Settings(system)
         self.authors = Authors(system)
         self._flush: Callable[[], None] = _nothing
         self._change = Change(self.fail)
@@ -148,7 +148,7 @@ class Volume:
         self._data = DataStore(parts.device, parts.space)
         self.flights = Flights(self._data, parts.space, self.fail)
         self._policy = ReservePolicy(parts.space)
-        self.log = OperationLog(parts.trees.system)
+        self.log = OperationLog(parts.trees.system, parts.device.size_bytes)
         self.settings = Settings(parts.trees.system)
         self._roots_cut = self._roots_now()
 
@@ -553,11 +553,11 @@ class Volume:
 
     # ---- operation log ----
 
-    def append_operation(self, payload: bytes) -> int:
-        """Add a record (an encoded value, at most 4352 bytes) to the operation log; its number. It
-        is durable with the next commit and is not rolled back. Errors: volume.read_only."""
+    def append_operation(self, payload: bytes, beside: bytes = b"") -> int:
+        """Add a record (as OperationLog.append) to the operation log; its number. It is durable
+        with the next commit and is not rolled back. Errors: volume.read_only."""
         self.check_writable()
-        return self.log.append(payload)
+        return self.log.append(payload, beside)
 
     # ---- figures ----
 

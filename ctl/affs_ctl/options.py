@@ -5,6 +5,8 @@ The long ones may stand anywhere before a `--`: no command has options of these 
 (docs/specs/CommandGrammar.md, "Reserved names"). The short ones stand before the command.
 """
 
+import base64
+import os
 import re
 import shlex
 from collections.abc import Sequence
@@ -182,18 +184,22 @@ class Options:
 
 def quote_word(word: str) -> str:
     """The word in the runtime's grammar. A dash in front stays bare, so that an option stays one.
-    AffsError cli.encoding when it is not UTF-8."""
-    try:
-        word.encode("utf-8")
-    except UnicodeEncodeError:
-        raise AffsError(
-            "cli.encoding",
-            Category.INVALID,
-            f"an argument is not UTF-8: {word.encode('utf-8', 'backslashreplace').decode()}",
-        ) from None
+    AffsError cli.encoding when it is not UTF-8, and not clearly a path, which can be given by its
+    bytes."""
     bare = re.match(r"--?[A-Za-z0-9-]*=?|", word)
     assert bare is not None, "the pattern matches the empty string"
     rest = word[bare.end() :]
+    try:
+        word.encode("utf-8")
+    except UnicodeEncodeError:
+        if not rest.startswith(("/", "./", "../")):
+            raise AffsError(
+                "cli.encoding",
+                Category.INVALID,
+                f"an argument is not UTF-8: {word.encode('utf-8', 'backslashreplace').decode()}",
+                hint="a path that is not begins with /, ./ or ../",
+            ) from None
+        rest = "b64:" + base64.b64encode(os.fsencode(rest)).decode()
     return bare.group() + (shlex.quote(rest) if rest or not bare.group() else "")
 
 

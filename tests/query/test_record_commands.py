@@ -124,7 +124,7 @@ def test_a_dry_run_changes_nothing_and_its_token_holds_until_something_changes(
     assert code_of(client, f"update /p/a set n 2 --token {plan['token']}").code == "plan.stale"
     plan = client.run("update /p/a set n 2 --dry-run")
     client.run(f"update /p/a set n 2 --token {plan['token']}")
-    assert (mounted.directory / "p/a").read_text() == '{"n":2}\n'
+    assert (mounted.directory / "p/a").read_text() == '{"n": 2}'
 
 
 def test_open_files_and_cached_pages_show_the_new_content(mounted: Mounted, client: Client) -> None:
@@ -135,11 +135,11 @@ def test_open_files_and_cached_pages_show_the_new_content(mounted: Mounted, clie
             assert len(reader.read()) == size + 9
             client.run('update /p/a set t "new"')
             reader.seek(0)
-            assert reader.read() == b'{"t":"new"}\n'
+            assert reader.read() == b'{"t": "new"}'
             assert path.stat().st_size == 12
             appender.write(b"// more\n")
             appender.flush()
-            assert path.read_text() == '{"t":"new"}\n// more\n'
+            assert path.read_text() == '{"t": "new"}// more\n'
         assert ask(client, "get /p/a | select t")[0] == [{"t": "new"}]
         path.unlink()
 
@@ -254,7 +254,7 @@ def test_an_update_finds_what_was_written_through_a_mapping(
         mapping[6:7] = b"7"  # no msync
         changed = client.run("update /p/a set m 2")
         assert changed["before"] == {"n": 7}
-    assert path.read_text() == '{"n":7,"m":2}\n'
+    assert path.read_text() == '{"n": 7, "m": 2}'
 
 
 def test_a_killed_daemon_leaves_whole_batches(tmp_path: Path) -> None:

@@ -35,6 +35,8 @@ DECODERS = {
 }
 OPERATION, SETTING, JOB, VERIFIED = 64, 65, 66, 67
 VALUES = {OPERATION, SETTING, JOB, VERIFIED}
+UNDO_PARTS = 2
+"""Object of the keys of OPERATION items that hold what an undo needs."""
 COLLECTION = 9
 SETTING_KINDS = {
     1: "roles", 2: "retention", 3: "packages", 4: "hooks", 5: "tokens",
@@ -358,7 +360,10 @@ def print_settings(image: Image, printer: Printer, _: argparse.Namespace) -> Non
 def print_log(image: Image, printer: Printer, _: argparse.Namespace) -> None:
     for item in image.items(image.commit["system_root"]):
         if item.type == OPERATION:
-            print_system_value(printer, "operation", str(item.offset), item)
+            name = str(item.offset)
+            if item.object == UNDO_PARTS:
+                name = f"{item.offset >> 16} part {item.offset & 0xFFFF}"
+            print_system_value(printer, "operation", name, item)
 
 
 VERIFIED_KINDS = {1: "result", 2: "damage", 3: "dates"}

@@ -4,6 +4,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 
 from affs_fuse.auv import Value
+from affs_fuse.query.paths import exact_path, path_bytes
 from affs_fuse.runtime.command import Command, Context, Example, Kind
 from affs_fuse.runtime.parameters import (
     Flag,
@@ -59,10 +60,11 @@ async def _run(context: Context, options: Options) -> Value:
 
 
 def _touches(change: Plain, top: str) -> bool:
-    """Whether it is at the path or below it, before or after. Names that are not UTF-8 are compared
-    as they are shown."""
-    places = [change["path"], *([change["from"]] if "from" in change else [])]
-    return any(path == top or path.startswith(top.rstrip("/") + "/") for path in places)
+    """Whether it is at the path or below it, before or after."""
+    wanted = path_bytes(top)
+    places = [exact_path(change, key) for key in ("path", "from") if key in change]
+    below = wanted.rstrip(b"/") + b"/"
+    return any(path == wanted or path.startswith(below) for path in places)
 
 
 DIFF = Command(

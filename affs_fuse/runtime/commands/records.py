@@ -93,7 +93,9 @@ def _erase(context: Context, options: EraseOptions) -> Operation:
 
 
 async def _apply(context: Context, operations: list[Operation]) -> list[dict[str, Any]]:
-    return await context.engine.change_records(operations, context.session, context.expect)
+    return await context.engine.change_records(
+        operations, context.session, context.expect, context.effects.entry
+    )
 
 
 async def _planned(context: Context, operations: list[Operation]) -> Plan:
@@ -211,8 +213,8 @@ UPDATE = Command(
     description=(
         "All changes happen in one step. A place is a field, and parts of it: home.city, "
         'tags[0], ["any key"]; $ is the whole record. Objects that are missing on the way are '
-        "made. The record is written anew, on one line and without its comments. The answer has "
-        "what it was before."
+        "made. Of the text, only that of changed values is replaced: comments and layout stay. The "
+        "answer has what it was before, and `undo` brings it back."
     ),
     options=UpdateOptions,
     run=_run_update,

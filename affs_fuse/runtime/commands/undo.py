@@ -67,7 +67,8 @@ def _by_number(entries: list[Plain], number: int) -> Plain:
 
 
 async def _plan_of(context: Context, entries: list[Plain]) -> Plan:
-    """The first rollback among them is planned as it would be now."""
+    """The first rollback among them is planned as it would be now; so are changes of records, as
+    far as none is taken back before them."""
     planned: list[Value] = []
     rollback: Plain | None = None
     for entry in entries:
@@ -80,6 +81,9 @@ async def _plan_of(context: Context, entries: list[Plain]) -> Plan:
         if "working" in entry["before"] and rollback is None:
             rollback = await context.engine.rollback(entry["before"]["working"], dry_run=True)
             step["rollback"] = {key: rollback[key] for key in rollback if key != "basis"}
+        if "records" in entry["before"] and not planned:
+            plan = await context.engine.plan_taking_back(entry["number"], context.session)
+            step["changes"] = plan["changes"]
         planned.append(step)
     basis: list[Value] = [
         [entry["number"] for entry in entries],
@@ -136,8 +140,9 @@ async def _plan_redo(context: Context, options: NoOptions) -> Plan:
 
 _PLAN_FIELDS = (Field("operations", "Would take back", FieldKind.LIST),)
 _ERRORS = (
-    "undo.nothing", "undo.impossible", "state.changed", "setting.changed", "state.reclaimed",
-    "state.label_taken", "state.pinned",
+    "undo.nothing", "undo.impossible", "state.changed", "setting.changed", "collection.changed",
+    "record.changed", "record.schema", "record.denied", "state.reclaimed", "state.label_taken",
+    "state.pinned",
 )  # fmt: skip
 
 UNDO = Command(
@@ -149,7 +154,8 @@ UNDO = Command(
     description=(
         "Works on the operation log: a checkpoint is deleted again, a publication moved back, a "
         "rollback left again for what it had put aside, a deleted state restored as long as it is "
-        "whole, settings and pins set to what they were. Commits are not taken back: `rollback` "
+        "whole, settings and pins set to what they were; records become what they were, unless "
+        "somebody changed them since. Commits are not taken back: `rollback` "
         "and `restore` return to what was kept. What an undo gives up is kept in turn, so `redo` "
         "brings it back."
     ),

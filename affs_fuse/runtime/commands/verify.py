@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from affs_fuse.auv import Value
 from affs_fuse.errors import AffsError, Category
 from affs_fuse.runtime.command import Command, Context, Example, Kind
-from affs_fuse.runtime.parameters import Flag, StateReference, Text, argument, option
+from affs_fuse.runtime.parameters import Flag, PathText, StateReference, argument, option
 from affs_fuse.runtime.policy import Role
 from affs_fuse.runtime.ports import Plain
 from affs_fuse.runtime.results import Field, FieldKind, Schema, Shape
@@ -23,7 +23,7 @@ DAMAGED_EXIT_STATUS = 4
 @dataclass(frozen=True, slots=True)
 class Options:
     path: str = argument(
-        Text(), "only this file, or everything below this directory, as seen from the mount",
+        PathText(), "only this file, or everything below this directory, as seen from the mount",
         default="",
     )
     state: str | None = option(
@@ -55,7 +55,8 @@ async def _run(context: Context, options: Options) -> Value:
     if options.cancel:
         return _with_status(await context.engine.cancel_verification())
     found = context.engine.verify(
-        path=options.path, state=options.state, since=options.since, author=context.author,
+        path=context.path(options.path) if options.path else "",
+        state=options.state, since=options.since, author=context.author,
         errors_only=options.errors_only, detach=options.detach, full_speed=options.full_speed,
     )
     result: Plain = {}

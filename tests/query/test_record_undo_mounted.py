@@ -1,0 +1,66 @@
+"""Undo of changes of records on a mounted volume: the kernel sees what is there again."""
+
+import os
+import subprocess
+
+import pytest
+from mounted import Mounted
+from test_query_mounted import ask
+
+from affs_ctl.client import Client
+
+pytestmark = pytest.mark.mount
+
+TEXT = '{\n  // how old she is\n  "age": 31,\n  "name": "Anna"\n}\n'
+
+
+def test_what_the_kernel_knew_is_forgotten(mounted: Mounted, client: Client) -> None:
+    path = mounted.directory / "p/anna"
+    path.write_text(TEXT)
+    os.setxattr(path, "user.colour", b"red")
+    path.chmod(0o640)
+    row = ask(client, "get /p/anna")[0][0]
+    with path.open() as file:
+        client.run("update /p/anna set age 32 append tags new")
+        assert path.read_text() == TEXT.replace("31", "32").replace(
+            '"Anna"\n', '"Anna",\n  "tags": ["new"]\n'
+        )
+        client.run("undo")
+        assert (path.read_text(), file.read()) == (TEXT, TEXT)
+    before = path.stat()
+    client.run("erase /p/anna --yes")
+    assert not path.exists()
+    assert os.listdir(mounted.directory / "p") == []
+    client.run("undo")
+    assert path.read_text() == TEXT
+    assert os.getxattr(path, "user.colour") == b"red"
+    after = path.stat()
+    for field in ("st_ino", "st_mode", "st_uid", "st_mtime_ns", "st_size"):
+        assert getattr(after, field) == getattr(before, field), field
+    again = ask(client, "get /p/anna")[0][0]
+    assert (again["id"], again["version"]) == (row["id"], row["version"])
+    client.run("redo")
+    assert not path.exists()
+    client.run("undo")
+
+
+def test_an_acl_comes_back(mounted: Mounted, client: Client) -> None:
+    path = mounted.directory / "p/a"
+    path.write_text("1\n")
+    subprocess.run(["setfacl", "-m", "u:1234:r,m::r", path], check=True)
+    before = os.getxattr(path, "system.posix_acl_access")
+    client.run("erase /p/a --yes")
+    client.run("undo")
+    assert os.getxattr(path, "system.posix_acl_access") == before
+
+
+def test_undo_survives_a_restart(mounted: Mounted, client: Client) -> None:
+    client.run("create /p/a 1")
+    client.run("erase /p/a --yes")
+    row = client.run("log --command erase --limit 1")[0]
+    mounted.remount()
+    with mounted.client() as again:
+        again.run(f"undo --operation {row['number']}")
+        assert (mounted.directory / "p/a").read_text() == "1\n"
+        dry = again.run("redo --dry-run")
+        assert dry["plan"]["operations"][0]["changes"][0]["action"] == "erase"
