@@ -113,6 +113,8 @@ class _Parser:
         if token.kind == "name" and token.text.lower() in self._stages:
             return self._error(token, f"expected '|' in front of {token.text}")
         hint = "a query in a shell's command line is quoted as one word, in single quotes"
+        if token.kind == "name" and (near := suggest(token.text, self._stages)):
+            return self._error(token, f"expected '|' or the end, found {token.shown}", near)
         if token.kind != "literal":
             hint = "stages are parted by '|'; a path with white space stands in double quotes"
         if token.text == "-":

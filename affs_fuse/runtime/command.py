@@ -64,8 +64,8 @@ class Kind(StrEnum):
 
 class Danger(IntEnum):
     """NONE: adds, or changes nothing. REVERSIBLE: replaces something, and the answer says how to
-    get it back. DESTRUCTIVE: something is gone for good, so it takes --yes or the token of a
-    plan."""
+    get it back. DESTRUCTIVE: something goes, and `undo` brings it back for a while at most, so it
+    takes --yes or the token of a plan."""
 
     NONE = 0
     REVERSIBLE = 1

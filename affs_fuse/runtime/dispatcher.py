@@ -385,7 +385,7 @@ def _unconfirmed(
     if invocation.safety.token:
         return plan_stale(name, details)
     gone = invocation.danger is Danger.DESTRUCTIVE
-    reason = "cannot be undone, so it" if gone else "is guarded by the personality in use and"
+    reason = "takes something away, so it" if gone else "is guarded by the personality in use and"
     ways, hint = "--yes or the token of a dry run", f"--token {token}, or --yes"
     if needed is Confirmation.TOKEN:
         ways, hint = "the token of a dry run", f"--token {token}"

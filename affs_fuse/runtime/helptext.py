@@ -72,8 +72,8 @@ def _parameter_lines(parameter: Parameter) -> list[str]:
 
 def _danger_sentence(command: Command[Any]) -> str:
     if command.danger is Danger.DESTRUCTIVE:
-        return "It cannot be undone, so it takes --yes or the token of a dry run."
+        return "It takes something away, so it asks for --yes or the token of a dry run."
     if command.destructive_with:
         flags = " or ".join("--" + name.replace("_", "-") for name in command.destructive_with)
-        return f"It can be undone, but not with {flags}, which takes --yes or a token."
+        return f"With {flags} it takes something away: that asks for --yes or a token."
     return ""

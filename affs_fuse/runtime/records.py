@@ -38,6 +38,7 @@ from affs_fuse.query.rows import content_version
 from affs_fuse.query.sources import RECORD_BYTES_MAX, record_problem, record_too_large
 from affs_fuse.runtime.admission import Admission, Admitted, Member
 from affs_fuse.runtime.expectation import Basis, demand
+from affs_fuse.runtime.plans import undo_impossible, undo_possible
 from affs_fuse.runtime.policy import Identity
 from affs_fuse.runtime.ports import Plain
 from affs_fuse.runtime.queries import credentials_of
@@ -95,7 +96,16 @@ class Records:
     async def plan(self, operations: Sequence[Operation], identity: Identity) -> Plain:
         """What they would do: changes (one row each), basis. Errors: as `apply`."""
         prepared = await self.rehearse(operations, identity, Rehearsal())
-        return {"changes": [_shown(one) for one in prepared], "basis": _basis(prepared)}
+        changes = [_shown(one) for one in prepared]
+        return {"changes": changes, "basis": _basis(prepared), "undo": self._undo(prepared)}
+
+    def _undo(self, prepared: Sequence[_Prepared]) -> Plain:
+        """Whether an undo could take it back, as plans tell it."""
+        if _traces_size(prepared) > self._traces_max:
+            return undo_impossible("what it takes away is more than is kept for an undo")
+        if any(isinstance(one.step, Remove) and one.kept is None for one in prepared):
+            return undo_impossible("an extended attribute is too large to be kept for an undo")
+        return undo_possible("makes them what they were, unless they were changed since", None)
 
     async def rehearse(
         self, operations: Sequence[Operation], identity: Identity, before: Rehearsal
@@ -153,7 +163,7 @@ class Records:
     def _journal(self, prepared: list[_Prepared], write: Write | None) -> Journal | None:
         if write is None:
             return None
-        size = size_of([one.data for one in prepared], [one.kept for one in prepared])
+        size = _traces_size(prepared)
 
         def written(changed: Sequence[Changed], whole: bool) -> None:
             pairs = [*zip(prepared, changed, strict=True)]
@@ -447,6 +457,10 @@ _ACTIONS = {
 }  # fmt: skip
 _SHOWN = {"rewrite": "update", "restore": "create", "link": "create"}
 """What the verbs of an undo are to people."""
+
+
+def _traces_size(prepared: Sequence[_Prepared]) -> int:
+    return size_of([one.data for one in prepared], [one.kept for one in prepared])
 
 
 def _trace(prepared: _Prepared, changed: Changed) -> Trace:

@@ -74,10 +74,10 @@ def _parameter_row(parameter: Parameter) -> str:
 
 def _danger(command: Command[Any]) -> str:
     if command.danger is Danger.DESTRUCTIVE:
-        return " It cannot be undone: it takes `--yes` or the token of a dry run."
+        return " It takes something away, so it asks for `--yes` or the token of a dry run."
     if command.destructive_with:
         flags = " and ".join(f"`--{name.replace('_', '-')}`" for name in command.destructive_with)
-        return f" It can be undone, except with {flags}: that takes `--yes` or a token."
+        return f" With {flags} it takes something away: that asks for `--yes` or a token."
     return ""
 
 

@@ -177,8 +177,12 @@ class Executor:
             return None
         if error.code == "plan.stale":
             output.error(error)
-        output.plan(error.details.get("plan"))
-        lasting = " It cannot be undone." if error.details.get("danger") == "destructive" else ""
+        plan = error.details.get("plan")
+        output.plan(plan)
+        undo = plan.get("undo") if isinstance(plan, dict) else None
+        possible = isinstance(undo, dict) and undo.get("possible") is True
+        gone = error.details.get("danger") == "destructive" and not possible
+        lasting = " It cannot be undone." if gone else ""
         return line if self._ask(f"Do it?{lasting} [y/N] ") else None
 
 

@@ -100,10 +100,10 @@ def _kind_sentence(command: Description) -> str:
     kind = "a query: it changes nothing" if command["kind"] == "query" else "a command"
     text = f"It is {kind}. It takes the role {command['role']} or a higher one."
     if command["danger"] == "destructive":
-        text += " It cannot be undone, so it takes --yes or the token of a dry run."
+        text += " It takes something away, so it asks for --yes or the token of a dry run."
     elif command["destructive_with"]:
         flags = " or ".join("--" + name.replace("_", "-") for name in command["destructive_with"])
-        text += f" It can be undone, but not with {flags}, which takes --yes or a token."
+        text += f" With {flags} it takes something away: that asks for --yes or a token."
     return _text(text)
 
 

@@ -237,7 +237,7 @@ async def test_a_level_is_asked_for_and_given() -> None:
     assert "--yes" not in error["hint"]
     assert (await desk.ok(error["details"]["confirmed_line"]))["target"]["label"] == "a"
     error = await desk.error("delete b --yes")
-    assert (error["code"], "cannot be undone" in error["message"]) == ("plan.unconfirmed", True)
+    assert (error["code"], "takes something away" in error["message"]) == ("plan.unconfirmed", True)
     token = (await desk.ok("delete b --dry-run"))["token"]
     await desk.ok(f"delete b --token {token}")
 

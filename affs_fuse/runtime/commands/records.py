@@ -9,6 +9,7 @@ from affs_fuse.query.editing import parse_changes
 from affs_fuse.query.parser import is_object_id
 from affs_fuse.runtime.command import Command, Context, Danger, Example, Kind, Plan
 from affs_fuse.runtime.parameters import AnyValue, Flag, PathText, Text, argument, option
+from affs_fuse.runtime.plans import UNDO_FIELDS
 from affs_fuse.runtime.policy import Policy, Role
 from affs_fuse.runtime.record_operations import Operation
 from affs_fuse.runtime.results import Field, FieldKind, Schema, Shape
@@ -179,7 +180,7 @@ _FIELDS = (
     Field("id", "Id", FieldKind.ID),
     Field("version", "Version"),
 )
-_PLAN = (Field("changes", "Would change", FieldKind.COUNT),)
+_PLAN = (Field("changes", "Would change", FieldKind.COUNT), *UNDO_FIELDS)
 
 
 def _result(headline: str) -> Schema:
