@@ -195,6 +195,31 @@ def test_refused_query_examples(query_bench: QueryBench, query: str, refusal: st
     assert caught.value.details["line"] == query
 
 
+@pytest.fixture(scope="module")
+def indexed_bench() -> QueryBench:
+    """With what the section on indexes speaks of."""
+    bench = QueryBench()
+    for number in range(200):
+        name = f"/parts/p{number * 37 % 200:03}"
+        bench.put(name, {"n": number, "t": f"t{number % 10}", "low": number % 5})
+    for name in ("n", "t", "low"):
+        bench.add_index("/parts", name, name)
+    bench.settle_indexes()
+    return bench
+
+
+@pytest.mark.parametrize(("query", "how"), examples("QueryLanguage.md", "query index"))
+def test_examples_of_indexes(indexed_bench: QueryBench, query: str, how: str) -> None:
+    bench = indexed_bench
+    assert bench.how(query) == how
+    bench.indexes = True
+    found = bench.rows(query)
+    assert (how == "read") == (bench.report.index == "")
+    assert (bench.report.files == 0) == ("alone" in how)
+    bench.indexes = False
+    assert found == bench.rows(query)
+
+
 def test_the_query_page_has_every_word_of_the_language() -> None:
     text = (DOCS / "specs" / "QueryLanguage.md").read_text()
     shown = " ".join(query for query, _ in examples("QueryLanguage.md", "query rows"))

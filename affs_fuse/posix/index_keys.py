@@ -6,6 +6,7 @@ longer value it is the beginning, so different values may share a key, and who l
 to look at what it finds. UNSURE stands below all values.
 """
 
+import math
 import struct
 from typing import Any, NamedTuple
 
@@ -13,8 +14,9 @@ from affs_fuse.auv import Char, Value
 from affs_fuse.core.constants import INDEX_KEY_MAX
 
 __all__ = [
-    "KEY_MAX", "UNSURE", "Range", "above", "below", "entry_of", "equal_to", "key_of_entry",
-    "key_of_value", "object_of_entry", "prefixed_by", "range_of_key",
+    "BEYOND", "KEY_MAX", "UNSURE", "UNTOLD", "Range", "above", "below", "entry_of", "equal_to",
+    "key_of_entry", "key_of_value", "object_of_entry", "prefixed_by", "range_of_key",
+    "value_of_key",
 ]  # fmt: skip
 
 KEY_MAX = INDEX_KEY_MAX
@@ -24,7 +26,10 @@ OBJECT_BYTES = 6
 UNSURE = b"\x01"
 """The key of a file that is no record, or whose value could not be worked out: look at it."""
 
-_BEYOND = b"\xff" * (OBJECT_BYTES + 1)
+UNTOLD: Any = object()
+"""What a key does not tell (`value_of_key`)."""
+
+BEYOND = b"\xff" * (OBJECT_BYTES + 1)
 """Behind a key, above every entry that has it."""
 
 _NULL, _BOOL, _INT64, _FLOAT64, _CHAR, _STRING, _BINARY, _ARRAY, _OBJECT = range(0x10, 0xA0, 0x10)
@@ -32,6 +37,7 @@ _END = 0
 _SIGN = 1 << 63
 _pack_u64 = struct.Struct(">Q").pack
 _pack_double = struct.Struct(">d").pack
+_unpack_double = struct.Struct(">d").unpack
 _unpack_u64 = struct.Struct(">Q").unpack
 _NAN = b"\xff" * 8
 
@@ -55,6 +61,30 @@ def key_of_value(value: Value) -> bytes:
     return bytes(made[:KEY_MAX])
 
 
+def value_of_key(key: bytes) -> Any:
+    """The value that has this key, exactly as it stands in the record; UNTOLD where the key does
+    not tell that: it was cut short, it is of an Array or an Object (whose fields have an order of
+    their own), or of the zero of Float64, which has two forms."""
+    kind, rest = key[0], key[1:]
+    if len(key) >= KEY_MAX:
+        return UNTOLD
+    if kind == _STRING:
+        return rest[:-2].replace(b"\0\1", b"\0").decode()
+    if kind == _INT64:
+        return int.from_bytes(rest, "big") - _SIGN
+    if kind == _NULL:
+        return None
+    if kind == _BOOL:
+        return bool(rest[0])
+    if kind == _FLOAT64:
+        return _value_of_double(rest)
+    if kind == _CHAR:
+        return Char(chr(int.from_bytes(rest, "big")))
+    if kind == _BINARY:
+        return rest[:-2].replace(b"\0\1", b"\0")
+    return UNTOLD
+
+
 def entry_of(key: bytes, number: int) -> bytes:
     """What an index holds for an object."""
     return key + number.to_bytes(OBJECT_BYTES, "big")
@@ -73,7 +103,7 @@ def object_of_entry(entry: bytes) -> int:
 
 def range_of_key(key: bytes) -> Range:
     """All entries with this key."""
-    return Range(key, key + _BEYOND)
+    return Range(key, key + BEYOND)
 
 
 def equal_to(value: Value) -> Range:
@@ -84,20 +114,20 @@ def below(value: Value, *, including: bool) -> Range:
     """All values up to this one. Null is the lowest."""
     key = key_of_value(value)
     whole = len(key) < KEY_MAX
-    return Range(bytes([_NULL]), key + _BEYOND if including or not whole else key)
+    return Range(bytes([_NULL]), key + BEYOND if including or not whole else key)
 
 
 def above(value: Value, *, including: bool) -> Range:
     """All values from this one on."""
     key = key_of_value(value)
     whole = len(key) < KEY_MAX
-    return Range(key if including or not whole else key + _BEYOND, b"\xff")
+    return Range(key if including or not whole else key + BEYOND, b"\xff")
 
 
 def prefixed_by(text: str) -> Range:
     """All Strings that begin with this text."""
     low = bytes([_STRING]) + _escaped(text.encode())
-    return Range(low[:KEY_MAX], low[:KEY_MAX] + _BEYOND)
+    return Range(low[:KEY_MAX], low[:KEY_MAX] + BEYOND)
 
 
 # ---- encoding ----
@@ -161,3 +191,13 @@ def _double(value: float) -> bytes:
         return _NAN
     bits: int = _unpack_u64(_pack_double(value + 0.0))[0]
     return _pack_u64(bits ^ (2**64 - 1) if bits & _SIGN else bits | _SIGN)
+
+
+def _value_of_double(data: bytes) -> Any:
+    """UNTOLD for a zero."""
+    if data == _NAN:
+        return math.nan
+    bits = int.from_bytes(data, "big")
+    bits = bits ^ _SIGN if bits & _SIGN else bits ^ (2**64 - 1)
+    value: float = _unpack_double(_pack_u64(bits))[0]
+    return value if value else UNTOLD

@@ -8,23 +8,26 @@ of joins come first, each as a phase of its own; then the query itself. Invarian
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from affs_fuse.auv import Value
 from affs_fuse.errors import AffsError, Category
+from affs_fuse.query.alone_source import AloneSource, Many, NotAlone
 from affs_fuse.query.faults import Trouble
 from affs_fuse.query.memory import Allowance
 from affs_fuse.query.paths import path_text
 from affs_fuse.query.planning import Plan
 from affs_fuse.query.rows import Entry
 from affs_fuse.query.sources import Report, RowSource, Wanted
-from affs_fuse.query.stages import JoinStage, RunStage, Sink
+from affs_fuse.query.stages import JoinStage, ManySink, RunStage, Sink, StageMaker
 from affs_fuse.query.tree import Source
 
 __all__ = ["Execution", "OpenSource"]
 
-OpenSource = Callable[[Source, Wanted, Report, Allowance, Callable[[], bool]], RowSource]
+OpenSource = Callable[
+    [Source, Wanted, Report, Allowance, Callable[[], bool]], RowSource | AloneSource
+]
 """Opens the source of a query or of the inner side of a join; the last argument says whether its
 sort has the rows that it wants. May raise what a source raises."""
 
@@ -36,15 +39,20 @@ _END: Any = object()
 
 @dataclass(slots=True)
 class _Phase:
-    """joins: the last one first. source None: not opened yet. row: the one that was fed last. at,
-    rest: which stage is giving what it has kept, and that."""
+    """joins: the last one first. source, alone: one of them at most; None: not opened yet. before:
+    report and memory when it was opened. reads: nothing comes from an index alone. row: the one
+    that was fed last. at, rest: which stage is giving what it has kept, and that."""
 
     plan: Plan
     stages: list[RunStage]
     first: Sink
+    end: Sink
     inner: "dict[int, _Phase]"
     joins: list[JoinStage]
     source: RowSource | None = None
+    alone: AloneSource | None = None
+    before: tuple[Report, int] | None = None
+    reads: bool = False
     row: Entry | None = None
     fed: int = 0
     at: int = -1
@@ -73,6 +81,7 @@ class Execution:
 
     def _add_phase(self, plan: Plan, sink: Sink) -> _Phase:
         """The phases of the joins inside come before the plan's own."""
+        end = sink
         stages: list[RunStage] = []
         inner: dict[int, _Phase] = {}
         for planned in reversed(plan.stages):
@@ -84,7 +93,7 @@ class Execution:
             sink = stage.push
         stages.reverse()
         joins = [stage for stage in reversed(stages) if isinstance(stage, JoinStage)]
-        phase = _Phase(plan, stages, sink, inner, joins)
+        phase = _Phase(plan, stages, sink, end, inner, joins)
         self._phases.append(phase)
         return phase
 
@@ -113,12 +122,12 @@ class Execution:
 
     def _feed(self, phase: _Phase, monotonic: Callable[[], float], until: float) -> bool:
         """Rows from the source; whether the phase has ended (never: draining comes first)."""
-        if phase.source is None:
-            plan = phase.plan
-            phase.source = self._open(
-                plan.source, plan.wanted, self.report, self._memory, _enough_for(phase)
-            )
+        if phase.source is None and phase.alone is None:
+            self._open_source(phase)
+        if phase.alone is not None:
+            return self._feed_alone(phase, phase.alone, monotonic, until)
         source, first, out = phase.source, phase.first, self._out
+        assert source is not None
         closing = [stage for stage in phase.stages if type(stage).closed is not RunStage.closed]
         try:
             while True:
@@ -138,6 +147,64 @@ class Execution:
             raise self._error(trouble, phase.row) from None
         phase.rest = iter(())
         return self._drain(phase, monotonic, until)
+
+    def _open_source(self, phase: _Phase) -> None:
+        plan = phase.plan
+        wanted = plan.wanted
+        if phase.reads:
+            wanted = replace(wanted, hints=wanted.hints._replace(cover=None))
+        before = self.report.copy(), self._memory.used
+        source = self._open(plan.source, wanted, self.report, self._memory, _enough_for(phase))
+        if isinstance(source, AloneSource):
+            phase.alone, phase.before = source, before
+            self._make_first(phase, list(source.covered.makers), many=True)
+        else:
+            phase.source = source
+
+    def _make_first(self, phase: _Phase, makers: list[StageMaker], *, many: bool) -> None:
+        """Make the first stages of a plan anew. many: for equal rows at once."""
+        stages = phase.stages
+        for index in reversed(range(len(makers))):
+            sink = phase.end if index + 1 == len(stages) else stages[index + 1].push
+            if many and index + 1 < len(makers):
+                sink = ManySink(stages[index + 1])
+            stages[index] = makers[index](sink, self._memory)
+        phase.first = stages[0].push
+
+    def _feed_alone(
+        self, phase: _Phase, source: AloneSource, monotonic: Callable[[], float], until: float
+    ) -> bool:
+        """As `_feed`, of rows that stand for many records."""
+        stages, out = phase.stages, self._out
+        last = stages[len(source.covered.makers) - 1]
+        while not _closed(stages):
+            if not phase.joins or not _join_on(phase.joins):
+                try:
+                    many = next(source, _END)
+                    if many is _END:
+                        break
+                    if many is not None:
+                        phase.fed += many.times
+                        _push_many(stages, last, many)
+                except (NotAlone, Trouble) as reason:
+                    self._read_instead(phase, str(reason))
+                    return False
+            if monotonic() >= until or len(out) >= OUT_ROWS_MAX:
+                return False
+        phase.rest = iter(())
+        return self._drain(phase, monotonic, until)
+
+    def _read_instead(self, phase: _Phase, why: str) -> None:
+        """Begin again, with records: nothing has passed the stages that were made anew."""
+        assert phase.alone is not None
+        assert phase.before is not None
+        report, used = phase.before
+        self.report.set(report)
+        self.report.note = f"not from the index alone: {why}"
+        self._memory.give(self._memory.used - used)
+        makers = [stage.make for stage in phase.plan.stages]
+        self._make_first(phase, makers[: len(phase.alone.covered.makers)], many=False)
+        phase.alone, phase.reads, phase.fed = None, True, 0
 
     def _drain(self, phase: _Phase, monotonic: Callable[[], float], until: float) -> bool:
         """What the stages have kept, one after the other; whether that was all."""
@@ -208,6 +275,17 @@ def _closed(stages: list[RunStage]) -> bool:
         if stage.closed:
             return True
     return False
+
+
+def _push_many(stages: list[RunStage], last: RunStage, many: Many) -> None:
+    if not many.counted:
+        stages[0].push_many(many.row, many.times)
+        return
+    for stage in stages:
+        if stage is last:
+            break
+        stage.pass_by(many.times)
+    last.push_many(many.row, many.times)
 
 
 def _enough_for(phase: _Phase) -> Callable[[], bool]:

@@ -18,9 +18,17 @@ from affs_fuse.query.stages import RunStage, Sink
 __all__ = ["AggregateMaker", "GroupStage", "maker_of"]
 
 
+_LARGE = 1e280
+"""Sums of as many smaller Float64s as there can be records stay finite."""
+
+
 class _Total(Protocol):
     def add(self, value: Value) -> None:
         """One value more."""
+
+    def add_many(self, value: Value, times: int) -> None:
+        """The same several times, where rows come in no order. Trouble where the order could
+        matter."""
 
     def result(self) -> Value:
         """What the group's row shows."""
@@ -32,6 +40,9 @@ class _Count:
 
     def add(self, value: Value) -> None:
         self._count += 1
+
+    def add_many(self, value: Value, times: int) -> None:
+        self._count += times
 
     def result(self) -> Value:
         return self._count
@@ -59,6 +70,24 @@ class _Sum:
         else:
             raise Trouble("query.value", self._span, f"{text_type(value)} cannot be summed up")
         self.count += 1
+
+    def add_many(self, value: Value, times: int) -> None:
+        """Powers of two lose nothing; where a part of the sum could be too large for Float64, and
+        the whole not, order matters."""
+        self.add(value)
+        self.count += times - 1
+        if type(value) is int:
+            self._integers += value * (times - 1)
+        if type(value) is not float or not math.isfinite(value):
+            return
+        if abs(value) > _LARGE:
+            raise Trouble("query.overflow", self._span, "the sum may not fit Float64")
+        left = times - 1
+        while left:
+            if left & 1:
+                self._add_float(value)
+            value += value
+            left >>= 1
 
     def _add_float(self, value: float) -> None:
         if not math.isfinite(value):
@@ -111,6 +140,9 @@ class _Minimum:
         if self._best is None or compare_values(value, self._best) * self._sign > 0:
             self._best = value
 
+    def add_many(self, value: Value, times: int) -> None:
+        self.add(value)
+
     def result(self) -> Value:
         return self._best
 
@@ -127,6 +159,10 @@ class _Collect:
     def add(self, value: Value) -> None:
         self._memory.take(size_of(value) + 8, "collect")
         self._values.append(value)
+
+    def add_many(self, value: Value, times: int) -> None:
+        for _ in range(times):
+            self.add(value)
 
     def result(self) -> Value:
         return self._values
@@ -192,18 +228,29 @@ class GroupStage(RunStage):
 
     def push(self, row: Any) -> None:
         self.rows_in += 1
-        values = [run(row) for run in self._key_runs]
-        key = tuple([key_of(value) for value in values])
-        group = self._groups.get(key)
-        if group is None:
-            group = self._new(key, values)
-        for argument, total in zip(self._arguments, group[1], strict=True):
+        for argument, total in zip(self._arguments, self._totals_of(row), strict=True):
             if argument is None:
                 total.add(None)
                 continue
             value = argument(row)
             if value is not None:
                 total.add(value)
+
+    def push_many(self, row: Any, times: int) -> None:
+        self.rows_in += times
+        for argument, total in zip(self._arguments, self._totals_of(row), strict=True):
+            value = argument(row) if argument is not None else None
+            if argument is None or value is not None:
+                total.add_many(value, times)
+
+    def _totals_of(self, row: Any) -> list[_Total]:
+        """Of the group that a row belongs to."""
+        values = [run(row) for run in self._key_runs]
+        key = tuple([key_of(value) for value in values])
+        group = self._groups.get(key)
+        if group is None:
+            group = self._new(key, values)
+        return group[1]
 
     def drain(self) -> Iterator[Any]:
         for values, totals in self._groups.values():

@@ -8,6 +8,7 @@ Who may not read every file must not learn from these figures what is in the oth
 choice goes by the query alone, and no figure is shown.
 """
 
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -23,12 +24,16 @@ from affs_fuse.posix.indexes import (
     read_head,
 )
 from affs_fuse.posix.state_reader import StateReader
+from affs_fuse.query.covering import Covered
 from affs_fuse.query.index_use import Bounds, Order, intersected
 from affs_fuse.query.index_values import Shape, read_expression
 from affs_fuse.volume.index_check import IndexHead
-from affs_fuse.volume.index_pages import IndexDamage
+from affs_fuse.volume.index_pages import IndexDamage, IndexPages
 
-__all__ = ["NO_HINTS", "UNSURE_RANGE", "Choice", "IndexHints", "choose_index"]
+__all__ = [
+    "EVERYTHING", "NO_HINTS", "PENDING_BYTES", "PENDING_MAX", "UNSURE_RANGE", "Choice",
+    "CompleteIndex", "IndexHints", "choose_index", "complete_indexes", "share_between", "spares",
+]  # fmt: skip
 
 COST_BY_INDEX = 1.5
 """Of a record that an index names, against one that a walk comes by: its names are looked up."""
@@ -40,14 +45,19 @@ EVERYTHING = Range(bytes([0x10]), b"\xff")
 UNSURE_RANGE = range_of_key(UNSURE)
 
 
+Cover = Callable[[Shape], Covered | None]
+
+
 class IndexHints(NamedTuple):
-    """What a plan could ask an index for."""
+    """What a plan could ask an index for. cover: what of it the values of an expression are enough
+    for, None if it needs records, whatever the index."""
 
     lookups: tuple[Bounds, ...] = ()
     order: Order | None = None
+    cover: Cover | None = None
 
     def __bool__(self) -> bool:
-        return bool(self.lookups) or self.order is not None
+        return bool(self.lookups) or self.order is not None or self.cover is not None
 
 
 NO_HINTS = IndexHints()
@@ -69,7 +79,7 @@ class Choice(NamedTuple):
         return f"{how} index {self.declared.name} ({self.declared.expression})"
 
 
-class _Known(NamedTuple):
+class CompleteIndex(NamedTuple):
     declared: DeclaredIndex
     shape: Shape
     head: IndexHead
@@ -80,7 +90,7 @@ def choose_index(
 ) -> Choice | None:
     """number: a directory whose files are the rows. None: walk. Errors: NodeMissing,
     index.damaged."""
-    known = _known(reader, number)
+    known = complete_indexes(reader, number)
     if not known:
         return None
     waiting = len(pending_files(reader.tree, number, 0, PENDING_BYTES))
@@ -95,11 +105,16 @@ def choose_index(
         return None
     if not reader.sees_all:
         return best
-    worth = (best.records + waiting) * COST_BY_INDEX < inode.size
-    return best if worth else None
+    return best if spares(best.records + waiting, inode) else None
 
 
-def _known(reader: StateReader, number: int) -> list[_Known]:
+def spares(records: float, inode: Inode) -> bool:
+    """Whether looking at so many records by an index costs less than a walk through the
+    directory."""
+    return records * COST_BY_INDEX < inode.size
+
+
+def complete_indexes(reader: StateReader, number: int) -> list[CompleteIndex]:
     """The complete indexes of a directory."""
     found = []
     for one in _declared_in(reader.stored_declaration(number)):
@@ -107,7 +122,7 @@ def _known(reader: StateReader, number: int) -> list[_Known]:
         if head is None or not head.usable or head.expression != one.expression:
             continue
         try:
-            found.append(_Known(one, read_expression(one.expression).shape, head))
+            found.append(CompleteIndex(one, read_expression(one.expression).shape, head))
         except AffsError:
             raise IndexDamage(f"the expression of {one.name} cannot be read") from None
     return found
@@ -123,7 +138,15 @@ def _declared_in(stored: bytes) -> tuple[DeclaredIndex, ...]:
     return declared_indexes(declaration if isinstance(declaration, dict) else None)
 
 
-def _choice(reader: StateReader, number: int, known: _Known, hints: IndexHints) -> Choice | None:
+def share_between(pages: IndexPages, wanted: Sequence[Range]) -> float:
+    """Which part of the entries lies in these ranges, roughly. Errors: NodeMissing,
+    index.damaged."""
+    return sum(pages.position(one.high) - pages.position(one.low) for one in wanted)
+
+
+def _choice(
+    reader: StateReader, number: int, known: CompleteIndex, hints: IndexHints
+) -> Choice | None:
     ranges: tuple[Range, ...] | None = None
     for bounds in hints.lookups:
         if bounds.shape == known.shape:
@@ -136,7 +159,7 @@ def _choice(reader: StateReader, number: int, known: _Known, hints: IndexHints) 
     total = known.head.shape.entries
 
     def count(wanted: tuple[Range, ...]) -> float:
-        return sum(pages.position(one.high) - pages.position(one.low) for one in wanted) * total
+        return share_between(pages, wanted) * total
 
     unsure = count((UNSURE_RANGE,))
     looked_up: Choice | None = None

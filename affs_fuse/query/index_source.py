@@ -24,7 +24,7 @@ from affs_fuse.query.rows import Entry
 from affs_fuse.query.sources import ENTRY_BYTES, EntryLoader
 from affs_fuse.query.stages import row_size
 
-__all__ = ["Holder", "IndexedFiles", "OrderedFiles"]
+__all__ = ["PENDING_BYTES", "PHASES_AT_ONCE", "Holder", "IndexedFiles", "Named", "OrderedFiles"]
 
 RESOLVED_AT_ONCE = 16
 """Files of which one step looks up the names."""
@@ -56,7 +56,7 @@ class _Row(NamedTuple):
     entry: Entry | None = None
 
 
-class _Named:
+class Named:
     """Finds the names of files in the directory, some at a time, and sorts them as a walk would."""
 
     def __init__(self, reader: StateReader, holder: Holder, memory: Allowance) -> None:
@@ -122,7 +122,7 @@ class _IndexSource:
         self._choice = choice
         self._loader = loader
         self._memory = memory
-        self._named = _Named(reader, holder, memory)
+        self._named = Named(reader, holder, memory)
         self._pages = open_index(reader.tree, holder.number, choice.declared.id, choice.head)
         self._pending: set[int] = set()
         self._cursor = 0

@@ -7,12 +7,13 @@ that the index leaves out: a query must not depend on which indexes there are.
 """
 
 from collections.abc import Callable, Sequence
+from functools import reduce
 from typing import NamedTuple
 
-from affs_fuse.posix.index_keys import Range, above, below, equal_to, prefixed_by
+from affs_fuse.posix.index_keys import KEY_MAX, Range, above, below, equal_to, prefixed_by
 from affs_fuse.query.expressions import Bound
 from affs_fuse.query.index_values import Shape, shape_of
-from affs_fuse.query.like import fixed_start
+from affs_fuse.query.like import fixed_start, is_prefix
 from affs_fuse.query.tree import (
     ArrayOf,
     Attribute,
@@ -33,12 +34,15 @@ from affs_fuse.query.tree import (
     children,
 )
 
-__all__ = ["Bounds", "Order", "bounds_of", "intersected", "never_fails", "order_of", "usable"]
+__all__ = [
+    "Bounds", "Conditions", "Order", "bounds_of", "intersected", "is_operand", "never_fails",
+    "order_of",
+]  # fmt: skip
 
 RANGES_MAX = 1000
 """Values of an `in`; with more of them an index is no help."""
 
-_MIRRORED = {"=": "=", "<": ">", "<=": ">=", ">": "<", ">=": "<="}
+_MIRRORED = {"=": "=", "!=": "!=", "<": ">", "<=": ">=", ">": "<", ">=": "<="}
 _OPERANDS = (Literal, Name, Attribute, Whole, Step, ArrayOf, ObjectOf)
 
 Evaluate = Callable[[Expression], Bound]
@@ -46,10 +50,11 @@ Evaluate = Callable[[Expression], Bound]
 
 class Bounds(NamedTuple):
     """A condition on one expression: its values lie in one of the ranges, which are in order and
-    apart."""
+    apart. exact: what lies there fulfils it."""
 
     shape: Shape
     ranges: tuple[Range, ...]
+    exact: bool = True
 
 
 class Order(NamedTuple):
@@ -63,20 +68,37 @@ class Order(NamedTuple):
     share: float
 
 
-def usable(parts: Sequence[Expression], value: Evaluate) -> list[Bounds]:
-    """What may be asked of indexes for conditions that are looked at in this order. One entry for
-    each shape."""
-    found: dict[Shape, Bounds] = {}
-    for part in parts:
-        bounds = bounds_of(part, value)
-        if bounds is not None:
-            known = found.get(bounds.shape)
-            if known is not None:
-                bounds = Bounds(known.shape, intersected(known.ranges, bounds.ranges))
-            found[bounds.shape] = bounds
-        if not never_fails(part):
-            break
-    return list(found.values())
+class Conditions:
+    """Conditions that are looked at in this order."""
+
+    def __init__(self, parts: Sequence[Expression], value: Evaluate) -> None:
+        self._bounds = [bounds_of(part, value) for part in parts]
+        self._certain = [never_fails(part) for part in parts]
+
+    def usable(self) -> list[Bounds]:
+        """What may be asked of indexes. One entry for each shape."""
+        found: dict[Shape, Bounds] = {}
+        for bounds, certain in zip(self._bounds, self._certain, strict=True):
+            if bounds is not None:
+                known = found.get(bounds.shape)
+                found[bounds.shape] = bounds if known is None else _both(known, bounds)
+            if not certain:
+                break
+        return list(found.values())
+
+    def of(self, shape: Shape) -> tuple[tuple[Range, ...] | None, bool]:
+        """Where the values of one expression lie, None: anywhere; and whether what lies there
+        fulfils all conditions."""
+        mine = [one for one in self._bounds if one is not None and one.shape == shape and one.exact]
+        if len(mine) < len(self._bounds):
+            usable = [one.ranges for one in self.usable() if one.shape == shape]
+            return (usable[0] if usable else None), False
+        return (reduce(_both, mine).ranges if mine else None), True
+
+
+def _both(one: Bounds, other: Bounds) -> Bounds:
+    ranges = intersected(one.ranges, other.ranges)
+    return Bounds(one.shape, ranges, one.exact and other.exact)
 
 
 def bounds_of(part: Expression, value: Evaluate) -> Bounds | None:
@@ -102,14 +124,14 @@ def bounds_of(part: Expression, value: Evaluate) -> Bounds | None:
         first = inner[0]
         if first is None or any(one is None or one.shape != first.shape for one in inner):
             return None
-        return Bounds(first.shape, _joined([one for each in inner if each for one in each.ranges]))
+        ranges = [one for each in inner if each is not None for one in each.ranges]
+        exact = all(each is not None and each.exact for each in inner)
+        return Bounds(first.shape, _joined(ranges), exact)
     return None
 
 
 def _of_comparison(part: Compare, value: Evaluate) -> Bounds | None:
     operator, one, other = part.operator, part.left, part.right
-    if operator not in _MIRRORED:
-        return None
     bound = value(other)
     if not bound.constant:
         operator, one, bound = _MIRRORED[operator], part.right, value(part.left)
@@ -117,12 +139,14 @@ def _of_comparison(part: Compare, value: Evaluate) -> Bounds | None:
             return None
     wanted = bound.run(None)
     if operator == "=":
-        found = equal_to(wanted)
+        found = [equal_to(wanted)]
+    elif operator == "!=":
+        found = [below(wanted, including=False), above(wanted, including=False)]
     elif operator[0] == "<":
-        found = below(wanted, including=operator == "<=")
+        found = [below(wanted, including=operator == "<=")]
     else:
-        found = above(wanted, including=operator == ">=")
-    return _bounds(one, [found], value)
+        found = [above(wanted, including=operator == ">=")]
+    return _bounds(one, found, value)
 
 
 def _of_pattern(part: Like, value: Evaluate) -> Bounds | None:
@@ -132,11 +156,18 @@ def _of_pattern(part: Like, value: Evaluate) -> Bounds | None:
     start, whole = fixed_start(pattern.run(None))
     if not start and not whole:
         return None
-    return _bounds(part.text, [equal_to(start) if whole else prefixed_by(start)], value)
+    found = _bounds(part.text, [equal_to(start) if whole else prefixed_by(start)], value)
+    if found is None or whole or is_prefix(pattern.run(None)):
+        return found
+    return found._replace(exact=False)
 
 
 def _bounds(one: Expression, ranges: list[Range], value: Evaluate) -> Bounds | None:
-    return None if value(one).constant else Bounds(shape_of(one), _joined(ranges))
+    """A range that ends at a key that was cut short has other values as well."""
+    if value(one).constant:
+        return None
+    exact = all(len(one.low) < KEY_MAX and len(one.high) < KEY_MAX for one in ranges)
+    return Bounds(shape_of(one), _joined(ranges), exact)
 
 
 def _joined(ranges: Sequence[Range]) -> tuple[Range, ...]:
@@ -178,18 +209,18 @@ def never_fails(part: Expression) -> bool:
 
 
 def _plain(part: Expression) -> bool:
-    return all(_is_operand(one) for one in children(part))
+    return all(is_operand(one) for one in children(part))
 
 
-def _is_operand(part: Expression) -> bool:
+def is_operand(part: Expression) -> bool:
     """A value that can be had without an operation."""
-    return isinstance(part, _OPERANDS) and all(_is_operand(one) for one in children(part))
+    return isinstance(part, _OPERANDS) and all(is_operand(one) for one in children(part))
 
 
 def order_of(sort: Sort, wanted: int, stage: int, share: float) -> Order | None:
     """None where an order by the first key is no help: the others could fail for a record that is
     left out."""
-    if not all(_is_operand(key.expression) for key in sort.keys[1:]):
+    if not all(is_operand(key.expression) for key in sort.keys[1:]):
         return None
     first = sort.keys[0]
     return Order(shape_of(first.expression), first.descending, wanted, stage, share)

@@ -6,7 +6,7 @@ time is at most text times pattern and no pattern makes it worse.
 
 from collections.abc import Callable
 
-__all__ = ["compile_like", "fixed_start"]
+__all__ = ["compile_like", "fixed_start", "is_prefix"]
 
 _ANY = None
 """In a part: `_`."""
@@ -46,6 +46,12 @@ def fixed_start(pattern: str) -> tuple[str, bool]:
             return "".join(start), False
         start.append(letter)
     return "".join(start), len(parts) == 1
+
+
+def is_prefix(pattern: str) -> bool:
+    """Whether it says how a text begins and nothing else. ValueError as above."""
+    first, *rest = _parts(pattern)
+    return bool(rest) and not any(rest) and all(one is not _ANY for one in first)
 
 
 def _parts(pattern: str) -> list[list[str | None]]:

@@ -9,6 +9,8 @@ from affs_fuse.core.tree import Tree
 from affs_fuse.errors import AffsError, Category
 from affs_fuse.posix.errors import posix_error
 from affs_fuse.posix.state_reader import StateReader
+from affs_fuse.query.alone_choice import AloneChoice, choose_alone
+from affs_fuse.query.alone_source import AloneSource
 from affs_fuse.query.index_choice import Choice, choose_index
 from affs_fuse.query.index_source import Holder, IndexedFiles, OrderedFiles
 from affs_fuse.query.memory import Allowance
@@ -39,7 +41,7 @@ def source_of(
     enough: Callable[[], bool],
     *,
     indexes: bool = True,
-) -> RowSource:
+) -> RowSource | AloneSource:
     """reader: of the state that is asked; since: the older state that it is compared with. enough:
     whether a sort has the rows that it wants. indexes: whether they may be asked.
     Errors: record.not_found, record.denied, record.path, index.damaged; NodeMissing."""
@@ -55,6 +57,8 @@ def source_of(
         report.index = choice.declared.name
         holder = Holder(entry.number, path, entry.inode.size <= SORTED_ENTRIES_MAX)
         loader = EntryLoader(reader, wanted, report, by_index=True)
+        if isinstance(choice, AloneChoice):
+            return AloneSource(reader, holder, entry.inode, choice, loader, memory)
         if choice.order is None:
             return IndexedFiles(reader, holder, choice, loader, memory)
         return OrderedFiles(reader, holder, choice, loader, memory, enough)
@@ -64,7 +68,7 @@ def source_of(
 
 def choice_of(
     reader: StateReader, source: Source, entry: Entry, wanted: Wanted
-) -> Choice | None:
+) -> Choice | AloneChoice | None:
     """The index that a source asks; None if it walks. An index has the files of one directory, so
     there must be no directories below. Errors: index.damaged; NodeMissing."""
     inode = entry.inode
@@ -73,7 +77,8 @@ def choice_of(
         return None
     if not reader.may_list(entry.number, inode):
         return None
-    return choose_index(reader, entry.number, inode, wanted.hints)
+    alone = choose_alone(reader, entry.number, inode, wanted.hints)
+    return alone or choose_index(reader, entry.number, inode, wanted.hints)
 
 
 def find_file(reader: StateReader, path: str) -> Entry:

@@ -8,16 +8,19 @@ thumb: nothing is counted for them.
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import cache
 from math import prod
 from typing import Any
 
 from affs_fuse.auv import Value
 from affs_fuse.errors import AffsError
+from affs_fuse.query.covering import Covered, coverable, covered
 from affs_fuse.query.expressions import Compiler, needs_of
 from affs_fuse.query.faults import fault
 from affs_fuse.query.grouping import GroupStage, maker_of
 from affs_fuse.query.index_choice import NO_HINTS, IndexHints
-from affs_fuse.query.index_use import never_fails, order_of, usable
+from affs_fuse.query.index_use import Conditions, never_fails, order_of
+from affs_fuse.query.index_values import Shape
 from affs_fuse.query.memory import Allowance
 from affs_fuse.query.rows import Entry, Getter, Needs, Scope, file_row, record_row
 from affs_fuse.query.selectivity import share_of
@@ -32,6 +35,7 @@ from affs_fuse.query.stages import (
     Sink,
     SkipStage,
     SortStage,
+    StageMaker,
     TopStage,
     WhereStage,
 )
@@ -66,7 +70,7 @@ class PlannedStage:
     rows come out for each that comes in; most: at most so many in all."""
 
     text: str
-    make: Callable[[Sink, Allowance], RunStage]
+    make: StageMaker
     inner: "Plan | None" = None
     share: float = 1.0
     most: int | None = None
@@ -85,13 +89,15 @@ class Plan:
     result: Callable[[Any], Value] = field(default=lambda row: row)
     scope: Scope = field(default_factory=lambda: Scope("rows"))
 
-    def explain(self, files: int | None, how: str = "") -> list[dict[str, Value]]:
+    def explain(
+        self, files: int | None, how: str = "", *, alone: bool = False
+    ) -> list[dict[str, Value]]:
         """One row for each step; files: how many the source may give, None if nobody knows. how:
-        what else there is to say of the source."""
+        what else there is to say of the source. alone: an index says all but of some records."""
         rows: float | None = files
         if self.early and rows is not None:
             rows *= 0.5 ** len(self.early)
-        found: list[dict[str, Value]] = [_step("source", self._source_text(how), rows)]
+        found: list[dict[str, Value]] = [_step("source", self._source_text(how, alone), rows)]
         for stage in self.stages:
             if stage.inner is not None:
                 found += [{**step, "inside": "join"} for step in stage.inner.explain(None)]
@@ -102,11 +108,12 @@ class Plan:
             found.append(_step(stage.text.split()[0].lower(), stage.text, rows))
         return found
 
-    def _source_text(self, how: str) -> str:
+    def _source_text(self, how: str, alone: bool) -> str:
         parts = [self.text, how] if how else [self.text]
         parts += [f"early: {text}" for text in self.early]
         words = [str(need.name).lower() for need in Needs if need and need in self.wanted.needs]
-        parts.append("reads " + (", ".join(["inodes", *words])))
+        some = " of files that it is not sure of" if alone else ""
+        parts.append(f"reads {', '.join(['inodes', *words])}{some}")
         return "; ".join(parts)
 
 
@@ -161,14 +168,29 @@ class _Planner:
         """What an index could be asked for. rest: the stages behind the conditions."""
         if not source.records or source.verb == "get" or not all(map(never_fails, early)):
             return NO_HINTS
-        lookups = usable(late, self._compiler(Scope("records")).value)
+        conditions = Conditions(late, self._compiler(Scope("records")).value)
         order = None
         if rest and isinstance(rest[0], Sort) and all(map(never_fails, late)):
             count = _rows_taken(rest[1:])
             if count is not None and count <= TOP_ROWS_MAX:
                 share = prod(share_of(part) for part in early + late)
                 order = order_of(rest[0], count, len(late), share)
-        return IndexHints(tuple(lookups), order)
+        cover = None if early else self._cover(late, rest, conditions)
+        return IndexHints(tuple(conditions.usable()), order, cover)
+
+    def _cover(
+        self, late: list[Expression], rest: list[Stage], conditions: Conditions
+    ) -> Callable[[Shape], Covered | None] | None:
+        """What of the plan can be worked off by an index of an expression alone."""
+        what = coverable(late, rest)
+        if what is None:
+            return None
+
+        def make(stage: Stage, scope: Scope, following: list[Stage]) -> tuple[StageMaker, Scope]:
+            planned, behind = self._stage(stage, scope, following)
+            return planned.make, behind
+
+        return cache(lambda shape: covered(what, shape, conditions, make))
 
     def _compiler(self, scope: Scope) -> Compiler:
         return Compiler(self._line, scope, self._now_ns)

@@ -9,7 +9,7 @@ number.
 
 import stat
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from functools import lru_cache
 from heapq import merge
 from typing import Protocol
@@ -63,6 +63,14 @@ class Report:
     problems: list[dict[str, Value]] = field(default_factory=list)
     index: str = ""
     note: str = ""
+
+    def copy(self) -> "Report":
+        return replace(self, problems=list(self.problems))
+
+    def set(self, other: "Report") -> None:
+        """Back to what it was."""
+        for one in fields(self):
+            setattr(self, one.name, getattr(other, one.name))
 
     def refuse(self, problem: AffsError) -> None:
         """One file that is no record."""

@@ -16,8 +16,8 @@ from affs_fuse.query.ordering import Descending, key_of, size_of
 from affs_fuse.query.rows import Entry, Getter
 
 __all__ = [
-    "CountStage", "DistinctStage", "JoinStage", "LimitStage", "RunStage", "SelectStage",
-    "SkipStage", "SortStage", "TopStage", "WhereStage", "row_size",
+    "CountStage", "DistinctStage", "JoinStage", "LimitStage", "ManySink", "RunStage", "SelectStage",
+    "SkipStage", "SortStage", "StageMaker", "TopStage", "WhereStage", "row_size",
 ]  # fmt: skip
 
 Sink = Callable[[Any], None]
@@ -61,14 +61,48 @@ class RunStage:
         self.rows_in += 1
         self.give(row)
 
+    def push_many(self, row: Any, times: int) -> None:
+        """Take so many equal rows."""
+        for _ in range(times):
+            self.push(row)
+
     def give(self, row: Any) -> None:
         """Pass a row on."""
         self.rows_out += 1
         self._sink(row)
 
+    def give_many(self, row: Any, times: int) -> None:
+        """Pass so many equal rows on."""
+        sink = self._sink
+        if type(sink) is ManySink:
+            self.rows_out += times
+            sink.many(row, times)
+            return
+        for _ in range(times):
+            self.give(row)
+
+    def pass_by(self, times: int) -> None:
+        """So many rows are known to go through, and go another way."""
+        self.rows_in += times
+        self.rows_out += times
+
     def drain(self) -> Iterator[Any]:
         """After the last row: what was kept, in order. The caller passes it on by `give`."""
         return iter(())
+
+
+class ManySink:
+    """A stage as the sink of another one, also for equal rows at once."""
+
+    def __init__(self, stage: RunStage) -> None:
+        self._push = stage.push
+        self.many = stage.push_many
+
+    def __call__(self, row: Any) -> None:
+        self._push(row)
+
+
+StageMaker = Callable[[Sink, Allowance], RunStage]
 
 
 class WhereStage(RunStage):
@@ -83,6 +117,11 @@ class WhereStage(RunStage):
         if self._condition(row):
             self.rows_out += 1
             self._sink(row)
+
+    def push_many(self, row: Any, times: int) -> None:
+        self.rows_in += times
+        if self._condition(row):
+            self.give_many(row, times)
 
 
 class SelectStage(RunStage):
@@ -107,6 +146,11 @@ class SelectStage(RunStage):
         for name, run in self._items:
             made[name] = run(row)
         self.give(made)
+
+    def push_many(self, row: Any, times: int) -> None:
+        assert self._base is None, "nothing stands for a whole record"
+        self.rows_in += times
+        self.give_many({name: run(row) for name, run in self._items}, times)
 
 
 class LimitStage(RunStage):
@@ -148,6 +192,9 @@ class CountStage(RunStage):
     def push(self, row: Any) -> None:
         self.rows_in += 1
 
+    def push_many(self, row: Any, times: int) -> None:
+        self.rows_in += times
+
     def drain(self) -> Iterator[Any]:
         yield {"count": self.rows_in}
 
@@ -171,6 +218,10 @@ class DistinctStage(RunStage):
             self._memory.take(size_of(value) + 64, "distinct")
             self._seen.add(key)
             self.give(row)
+
+    def push_many(self, row: Any, times: int) -> None:
+        self.push(row)
+        self.rows_in += times - 1
 
 
 class _Keys:

@@ -3,9 +3,9 @@
 Nothing here has been looked up yet: names may name nothing, functions may be missing.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import TypeAlias
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, TypeAlias
 
 from affs_fuse.auv import Value
 from affs_fuse.query.faults import Span
@@ -15,6 +15,7 @@ __all__ = [
     "Distinct", "Exists", "Expression", "Group", "In", "Item", "Join", "Like", "Limit", "Literal",
     "Logic", "Matches", "Name", "Not", "ObjectOf", "Query", "Select", "Skip", "Sort", "SortKey",
     "Source", "Stage", "Step", "Unary", "Where", "Whole", "children", "height", "walk",
+    "with_children",
 ]  # fmt: skip
 
 
@@ -192,6 +193,35 @@ def children(expression: Expression) -> tuple[Expression, ...]:
     elif isinstance(expression, ObjectOf):
         found = tuple(value for _, value in expression.entries)
     return found
+
+
+def with_children(expression: Expression, parts: Sequence[Any]) -> Expression:
+    """The same expression of other parts, as many as `children` gives."""
+    made = expression
+    if isinstance(expression, Binary | Compare):
+        made = replace(expression, left=parts[0], right=parts[1])
+    elif isinstance(expression, Logic):
+        made = replace(expression, parts=tuple(parts))
+    elif isinstance(expression, Step):
+        made = replace(expression, base=parts[0])
+    elif isinstance(expression, Not | Unary):
+        made = replace(expression, operand=parts[0])
+    elif isinstance(expression, Call):
+        made = replace(expression, arguments=tuple(parts))
+    elif isinstance(expression, Like | Matches):
+        made = replace(expression, text=parts[0], pattern=parts[1])
+    elif isinstance(expression, In):
+        made = replace(expression, element=parts[0], container=parts[1])
+    elif isinstance(expression, Between):
+        made = replace(expression, operand=parts[0], low=parts[1], high=parts[2])
+    elif isinstance(expression, Exists):
+        made = replace(expression, place=parts[0])
+    elif isinstance(expression, ArrayOf):
+        made = replace(expression, elements=tuple(parts))
+    elif isinstance(expression, ObjectOf):
+        keys = [key for key, _ in expression.entries]
+        made = replace(expression, entries=tuple(zip(keys, parts, strict=True)))
+    return made
 
 
 def walk(expression: Expression) -> Iterator[Expression]:

@@ -25,6 +25,8 @@ from affs_fuse.errors import AffsError, Category
 from affs_fuse.posix.found_files import FoundFiles
 from affs_fuse.posix.permissions import EXECUTE, Credentials
 from affs_fuse.posix.state_reader import StateReader
+from affs_fuse.query.alone_choice import AloneChoice
+from affs_fuse.query.alone_source import AloneSource
 from affs_fuse.query.execution import Execution
 from affs_fuse.query.index_choice import Choice
 from affs_fuse.query.memory import Allowance, Pool
@@ -135,11 +137,13 @@ class Queries:
             choice, note = await self._choice(reader, source, entry, plan)
         files = self._estimate(source, entry.inode)
         rows = files if choice is None else min(files, round(choice.records))
-        return plan.explain(rows, choice.text if choice is not None else note), {"files": files}
+        how = choice.text if choice is not None else note
+        alone = isinstance(choice, AloneChoice)
+        return plan.explain(rows, how, alone=alone), {"files": files}
 
     async def _choice(
         self, reader: StateReader, source: Source, entry: Entry, plan: Plan
-    ) -> tuple[Choice | None, str]:
+    ) -> tuple[Choice | AloneChoice | None, str]:
         """The index that would be asked, and what speaks against one."""
         try:
             return await self._loader.run(choice_of, reader, source, entry, plan.wanted), ""
@@ -200,7 +204,7 @@ class Queries:
             def open_source(
                 source: Source, wanted: Wanted, report: Report, memory: Allowance,
                 enough: Callable[[], bool],
-            ) -> RowSource:
+            ) -> RowSource | AloneSource:
                 tree = trees[source.state or WORKING]
                 since = trees[source.since] if source.since is not None else None
                 root = tree.root

@@ -26,7 +26,7 @@ from affs_fuse.query.execution import Execution
 from affs_fuse.query.index_audit import IndexAudit
 from affs_fuse.query.index_values import keys_of_content
 from affs_fuse.query.memory import QUERY_BYTES_DEFAULT, Allowance, Pool
-from affs_fuse.query.opening import source_of
+from affs_fuse.query.opening import choice_of, find_file, source_of
 from affs_fuse.query.parser import parse_query
 from affs_fuse.query.planning import plan_query
 from affs_fuse.volume.index_check import IndexHead
@@ -167,6 +167,16 @@ class QueryBench(Bench):
             execution.close()
         assert self.pool.used == 0
         return found
+
+    def how(self, text: str) -> str:
+        """How the records of a query would be found, without the expression of an index."""
+        plan = plan_query(text, parse_query(text), NOW)
+        reader = StateReader(self.volume, self.tree_of(plan.source.state), self.credentials)
+        entry = self.run(find_file, reader, plan.source.path)
+        choice = self.run(choice_of, reader, plan.source, entry, plan.wanted)
+        if choice is None:
+            return "read"
+        return choice.text.replace(f" ({choice.declared.expression})", "")
 
     def step(self, execution: Execution) -> list[auv.Value] | None:
         """One slice: no more than one row from the source."""

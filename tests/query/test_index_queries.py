@@ -189,7 +189,7 @@ def test_an_index_is_asked_where_it_spares_most(monkeypatch: pytest.MonkeyPatch)
 
     def index_of(text: str) -> str:
         bench.indexes = True
-        bench.rows(f"{text} | count")
+        bench.rows(f"{text} | select @name")
         return bench.report.index
 
     assert index_of(f"find {path} where n < 10") == "n"

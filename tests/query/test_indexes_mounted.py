@@ -69,6 +69,32 @@ def test_an_index_through_its_life(client: Client) -> None:
 
 
 @pytest.mark.usefixtures("people")
+def test_an_index_answers_alone(mounted: Mounted, client: Client) -> None:
+    client.run("index /p n")
+    steps, _ = ask(client, "explain find /p where n < 100 | count")
+    assert "from index n (n) alone; reads inodes, content of files that" in steps[0]["text"]
+    assert steps[0]["rows"] in range(80, 120)
+    steps, summary = ask(client, "explain analyze find /p where n < 100 | group count(), max(n)")
+    assert [step["out"] for step in steps] == [100, 100, 1]
+    assert (summary["index"], summary["files"], summary["note"]) == ("n", 0, "")
+    (mounted.directory / "p/0007").write_text('{"n": "seven"}')
+    os.link(mounted.directory / "p/0008", mounted.directory / "p/0008b")
+    for line, wanted in (
+        ("find /p | count", {"count": COUNT + 1}),
+        ("find /p where n between 6 and 9 | count", {"count": 4}),
+        ("find /p | group min(n), max(n)", {"min_n": 0, "max_n": "seven"}),
+    ):
+        rows, summary = ask(client, line)
+        assert (rows, summary["index"], summary["note"]) == ([wanted], "n", "")
+        assert summary["files"] <= 3
+    with pytest.raises(AffsError) as caught:
+        ask(client, "find /p | group sum(n)")
+    assert caught.value.details["path"] == "/p/0007"
+    assert ask(client, "explain analyze find /p where n < 9 | group sum(n)")[1]["note"] == ""
+    client.run("unindex /p n --yes")
+
+
+@pytest.mark.usefixtures("people")
 def test_changes_through_the_mount_are_seen_at_once(mounted: Mounted, client: Client) -> None:
     client.run("index /p n")
     directory = mounted.directory / "p"
@@ -205,10 +231,10 @@ def test_what_is_kept_has_its_indexes(mounted: Mounted, client: Client) -> None:
     for number in range(20):
         (mounted.directory / f"p/{number:04}").write_text('{"n": 5000}')
     state = client.run("checkpoint")["id"]
-    rows, summary = ask(client, f"find /p as of {state} where n = 5000 | count")
-    assert (rows, summary["index"], summary["files"]) == ([{"count": 20}], "n", 20)
-    rows, summary = ask(client, f"find /p as of {state} where n = 250 | count")
-    assert (rows, summary["files"]) == ([{"count": 1}], 1)  # nobody waits any more
+    rows, summary = ask(client, f"find /p as of {state} where n = 5000 | select n")
+    assert (len(rows), summary["index"], summary["files"]) == (20, "n", 20)
+    rows, summary = ask(client, f"find /p as of {state} where n = 250 | select n")
+    assert (rows, summary["files"]) == ([{"n": 250}], 1)  # nobody waits any more
     client.run("unindex /p n --yes")
 
 
