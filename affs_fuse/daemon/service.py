@@ -10,6 +10,7 @@ it, and the one nursery is here. Invariants:
 
 import gc
 import logging
+import os
 import signal
 import sys
 import threading
@@ -23,6 +24,7 @@ from affs_fuse.daemon.config import Environment, MountConfig
 from affs_fuse.daemon.follower import Follower, open_beside_owner
 from affs_fuse.daemon.memory import keep_freed_buffers
 from affs_fuse.daemon.notify import Notifier
+from affs_fuse.daemon.privileges import give_up_capabilities, wanted_capabilities
 from affs_fuse.daemon.wiring import Parts, build_parts, show_published
 from affs_fuse.errors import AffsError, Category
 from affs_fuse.protocol import Announcement
@@ -90,9 +92,11 @@ class Service:
             if parts.exposition is not None:
                 parts.exposition.open()
                 stack.callback(parts.exposition.close)
+            _freeze_startup_objects()
             parts.session.mount()
             stack.callback(parts.session.close)
-            _freeze_startup_objects()
+            if self._environment.privileged:
+                self._give_up_capabilities(parts, path)
             return trio.run(self._main, parts, socket_file)
 
     def _open_volume(self) -> Volume:
@@ -120,6 +124,17 @@ class Service:
             takeover=config.takeover,
             sleep=_wait_for_heartbeat,
         )
+
+    def _give_up_capabilities(self, parts: Parts, control_path: str) -> None:
+        wanted = wanted_capabilities(_written_places(self._config, control_path))
+        for_good = parts.volume.read_only or not parts.hooks.may_run_programs
+        try:
+            left = give_up_capabilities(wanted, for_good=for_good)
+        except OSError as error:
+            _log.warning("root's capabilities stay: %s", error.strerror)
+            return
+        more = "" if for_good else "; programs of hooks have all"
+        _log.info("capabilities that are left: %s%s", ", ".join(sorted(left)) or "none", more)
 
     def _open_control(self, volume: Volume) -> SocketFile | None:
         config, environment = self._config, self._environment
@@ -276,6 +291,16 @@ class Service:
         _log.warning("files are still open after %g s; ending all the same", END_TIMEOUT_S)
         await _settle(parts)
         parts.session.abort()
+
+
+def _written_places(config: MountConfig, control_path: str) -> list[str]:
+    """What is opened again, and the directories in which files are made and removed, while the
+    volume is mounted."""
+    files = [control_path, config.log if config.log.startswith("/") else ""]
+    if config.metrics is not None:
+        files += [config.metrics.file, config.metrics.socket]
+    places = [os.path.dirname(path) for path in files if path]
+    return [*places, *([] if config.read_only else [config.volume])]
 
 
 async def _settle(parts: Parts) -> None:

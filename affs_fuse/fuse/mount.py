@@ -3,7 +3,8 @@
 Root's way opens /dev/fuse itself and hands the descriptor to libfuse. Only so does the kernel get
 MS_POSIXACL (without it the umask is applied before default ACLs), and only so does mount(2)'s errno
 reach the user. Invariants:
-- Who mounted unmounts; libfuse's own unmount is never used on a mount made here.
+- Who mounted unmounts, by the process that keeps the mount (keeper.py) where root did; libfuse's
+  own unmount is never used on a mount made here.
 - The session is closed only after every thread that may still notify the kernel has ended; its
   owner sees to that by awaiting them inside the nursery that runs `serve`.
 """
@@ -12,6 +13,7 @@ import logging
 import os
 import subprocess
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 
@@ -20,6 +22,7 @@ import trio
 
 from affs_fuse.errors import AffsError, Category
 from affs_fuse.fuse import mount_table
+from affs_fuse.fuse.keeper import Keeper
 from affs_fuse.fuse.more_operations import MoreOperations
 from affs_fuse.fuse.operations import Operations
 from affs_fuse.fuse.requests import RequestServer
@@ -98,10 +101,14 @@ def _detach(directory: str, *, privileged: bool) -> None:
             check=True, capture_output=True, timeout=FUSERMOUNT_TIMEOUT_S,
         )
     except (OSError, subprocess.SubprocessError) as error:
-        raise AffsError(
-            "mount.dead", Category.BUSY, f"cannot unmount {directory}: {error}",
-            hint=f"umount -l {directory}",
-        ) from error
+        raise _not_unmounted(directory, error) from error
+
+
+def _not_unmounted(directory: str, error: Exception) -> AffsError:
+    return AffsError(
+        "mount.dead", Category.BUSY, f"cannot unmount {directory}: {error}",
+        hint=f"umount -l {directory}",
+    )
 
 
 class Session:
@@ -119,12 +126,14 @@ class Session:
         )
         self._request = request
         self._entry: mount_table.MountEntry | None = None
+        self._keeper: Keeper | None = None
         polls = spin == "on" or (spin == "auto" and spin_is_worth_it())
         self._lowlevel = SpinningLowlevel(monotonic, busy, spin=polls)
         self._open = False
 
     def mount(self) -> None:
-        """Make the mount; requests wait in the kernel until `serve` runs. Errors: mount.*"""
+        """Make the mount; requests wait in the kernel until `serve` runs. Before the process has
+        another thread. Errors: mount.*"""
         # pyfuse3 looks its loop up in this attribute at every use; see fuse/spin.py.
         vars(pyfuse3)["trio"] = SpinningTrio(self._lowlevel)
         if self._request.privileged:
@@ -133,6 +142,21 @@ class Session:
             self._mount_by_fusermount()
         self._open = True
         self._entry = mount_table.mount_entry_of(self._request.directory)
+        if self._entry is not None:
+            self._keep(self._entry)
+
+    def _keep(self, entry: mount_table.MountEntry) -> None:
+        try:
+            self._keeper = Keeper.start(self._request.directory, entry.device)
+        except OSError as error:
+            self.close()
+            with suppress(AffsError):
+                _detach(self._request.directory, privileged=self._request.privileged)
+            raise AffsError(
+                "mount.fork", Category.IO,
+                f"cannot start the process that keeps the mount: {error.strerror}",
+                hint="see ulimit -u and the free memory",
+            ) from error
 
     def _mount_directly(self) -> None:
         request = self._request
@@ -220,7 +244,13 @@ class Session:
         entry = mount_table.mount_entry_of(self._request.directory)
         if entry is None or self._entry is None or entry.device != self._entry.device:
             return
-        _detach(self._request.directory, privileged=self._request.privileged)
+        if self._keeper is None or not self._request.privileged:
+            _detach(self._request.directory, privileged=self._request.privileged)
+            return
+        try:
+            self._keeper.unmount()
+        except OSError as error:
+            raise _not_unmounted(self._request.directory, error) from error
 
     def abort(self) -> None:
         """Stop serving, whoever still has files open: `serve` returns, and `close` ends the
@@ -233,6 +263,9 @@ class Session:
         if self._open:
             self._open = False
             pyfuse3.close(unmount=not self._request.privileged)
+        if self._keeper is not None:
+            self._keeper.close()
+            self._keeper = None
 
     def spin_statistics(self) -> SpinStatistics:
         return self._lowlevel.statistics()

@@ -131,6 +131,11 @@ class HookRules:
     urls: tuple[str, ...] = ()
     owner_uid: int = 0
 
+    @property
+    def may_run_programs(self) -> bool:
+        """Whether there can be a hook with a program that is not refused."""
+        return self.mode == "all" or (self.mode == "listed" and bool(self.programs))
+
     def refusal(self, hook: Hook) -> str:
         """Why the hook may not run here; "" if it may."""
         if self.mode == "off":

@@ -97,6 +97,11 @@ class Hooks:
         self._refusals_told: set[tuple[str, str]] = set()
         self._left_out = 0
 
+    @property
+    def may_run_programs(self) -> bool:
+        """Whether this host lets hooks run programs, be there any or not."""
+        return self._rules.may_run_programs
+
     # ---- declaring ----
 
     def all(self) -> list[Hook]:
