@@ -17,6 +17,7 @@ from affs_fuse.runtime.loader import Loader
 from affs_fuse.runtime.verification_run import MediumReader, Run
 from affs_fuse.runtime.verified import Verified
 from affs_fuse.volume.scrub import Damage, TreeScan
+from affs_fuse.volume.scrub_indexes import INDEX
 from affs_fuse.volume.scrub_pass import WORKING
 from affs_fuse.volume.verify_nodes import FIRST_KEY
 from affs_fuse.volume.volume import Volume
@@ -60,6 +61,8 @@ class DamageTeller:
                 self.tell(run, damage, {})
             elif damage.data_offset >= 0:
                 await self._tell_data(run, state, damage)
+            elif damage.code == INDEX:
+                await self._tell_index(run, state, damage)
             elif run.scrub.state == state and not run.scrub.done:
                 later.append((state, damage))
             else:
@@ -77,6 +80,12 @@ class DamageTeller:
         self.tell(run, damage, {
             "path": path, "offset": damage.data_offset, "state": name, "states": states,
         })
+
+    async def _tell_index(self, run: Run, state: int, damage: Damage) -> None:
+        name = run.scrub.state_name(state)
+        with self._opened(state) as tree:
+            path = await path_of_object(self._loader, tree, damage.low[0])
+        self.tell(run, damage, {"path": path, "state": name})
 
     async def _tell_nodes(self, run: Run, state: int, damaged: list[Damage]) -> None:
         name = run.scrub.state_name(state)

@@ -31,6 +31,7 @@ from affs_fuse.runtime.verification_run import MediumReader, Run
 from affs_fuse.runtime.verification_scope import described, resolve_scope
 from affs_fuse.runtime.verified import Verified
 from affs_fuse.runtime.workers import Workers
+from affs_fuse.volume.scrub import TreeScan
 from affs_fuse.volume.scrub_headers import check_headers
 from affs_fuse.volume.scrub_pass import Scope, ScopeKind, ScrubPass
 from affs_fuse.volume.volume import Volume
@@ -314,17 +315,30 @@ class Verification:
                 if scan is None:
                     return
                 state = scrub.state if scrub.state is not None else scrub.scope.state
+                index = scrub.checking
                 while not scan.done and not run.stop.is_set():
                     if monotonic() >= end:
                         if not scrub.indivisible:
                             break
                         await self._reader.pause(run, before)
                         before, end = self._reader.times(), monotonic() + SLICE_S
-                    for damage in await self._reader.batch(scan, scrub):
+                    found = await self._reader.batch(scan, None if index else scrub)
+                    if index is not None:  # its nodes have been told of, or will be
+                        index.broken |= bool(found)
+                        continue
+                    for damage in found:
                         self._teller.note(run, state, damage)
                 if scan.done:
-                    scrub.finish(scan)
+                    await self._finish(run, scan, index.state if index is not None else state)
                 else:
                     scrub.leave(scan)
         finally:
             self._volume.end_reading(reader)
+
+    async def _finish(self, run: Run, scan: TreeScan, state: int) -> None:
+        for damage in run.scrub.finish(scan):
+            if damage is None:
+                await trio.lowlevel.checkpoint()
+            else:
+                run.scrub.totals.damage += 1
+                self._teller.note(run, state, damage)

@@ -2,16 +2,23 @@
 "Index").
 
 Of each index: its pages follow their rules, and what they hold is what the KEYS items of the files
-say. What the files themselves say is not known here (query/index_audit.py looks at that). Memory
-grows with the pages of one directory; KEYS items are only summed up.
+say. What the files themselves say is not known here (query/index_audit.py looks at that). Memory:
+some hundred bytes for each page of one directory's indexes; entries and KEYS items are only
+summed up.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 from affs_fuse.auv import AuvError, Value, decode, encode_canonical
-from affs_fuse.errors import AffsError
-from affs_fuse.volume.index_pages import IndexDamage, Shape, check_pages
+from affs_fuse.volume.index_pages import (
+    IndexDamage,
+    Shape,
+    Sketch,
+    check_sketches,
+    sketch_page,
+)
 
 __all__ = ["IndexCheck", "IndexHead", "pack_keys", "page_of", "split_page", "unpack_keys"]
 
@@ -97,65 +104,65 @@ def unpack_keys(payload: bytes) -> dict[int, bytes]:
 @dataclass(slots=True)
 class IndexCheck:
     """Feed it the INDEX items, then the KEYS items, of one directory in the order of their keys;
-    then ask `finish`."""
+    then ask `finish`, or `steps`."""
 
     heads: dict[int, IndexHead] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
-    _pages: dict[int, dict[int, bytes]] = field(default_factory=dict)
+    _sketches: dict[int, dict[int, Sketch]] = field(default_factory=dict)
     _sums: dict[int, int] = field(default_factory=dict)
-    _summed: bool = False
+    _broken: set[int] = field(default_factory=set)
 
     @property
     def any(self) -> bool:
-        return bool(self._pages or self.heads or self.problems or self._sums)
+        return bool(self._sketches or self.heads or self.problems or self._sums)
 
     def take_page(self, offset: int, payload: bytes) -> None:
         index, page = split_page(offset)
-        if page:
-            self._pages.setdefault(index, {})[page] = payload
-            return
+        head = self.heads.get(index)
         try:
-            self.heads[index] = IndexHead.unpack(payload)
-        except AffsError as error:
-            self._complain(index, error)
+            if not page:
+                self.heads[index] = IndexHead.unpack(payload)
+                return
+            sketches = self._sketches.setdefault(index, {})
+            if head is None or head.dropped is None:
+                sketches[page], entries = sketch_page(page, payload)
+                for entry in entries:
+                    self._add(index, entry, 1)
+        except IndexDamage as damage:
+            self._complain(index, damage)
 
     def take_keys(self, number: int, payload: bytes) -> None:
-        self._sum_pages()
         for index, key in unpack_keys(payload).items():
             self._add(index, key + number.to_bytes(OBJECT_BYTES, "big"), -1)
 
     def finish(self) -> list[str]:
         """What is wrong, in words."""
-        self._sum_pages()
-        for index, total in sorted(self._sums.items()):
-            head = self.heads.get(index)
-            if head is not None and head.dropped is None and total:
-                self.problems.append(f"index {index} and the keys of the files differ")
-            elif head is None:
-                self.problems.append(f"there are keys of index {index}, which has no head")
+        for _ in self.steps():
+            pass
         return self.problems
 
-    def _sum_pages(self) -> None:
-        """Once, before the first KEYS item: then the pages are not needed any more."""
-        if self._summed:
-            return
-        self._summed = True
+    def steps(self) -> Iterator[None]:
+        """The same in small steps; then `problems` has it."""
         for index, head in self.heads.items():
-            pages = self._pages.pop(index, {})
-            if head.dropped is not None:
+            if head.dropped is not None or index in self._broken:
                 continue
             try:
-                for entry in check_pages(pages, head.shape):
-                    self._add(index, entry, 1)
+                yield from check_sketches(self._sketches.get(index, {}), head.shape)
             except IndexDamage as damage:
                 self._complain(index, damage)
-        for index in self._pages:
+        for index in self._sketches.keys() - self.heads.keys() - self._broken:
             self.problems.append(f"there are pages of index {index}, which has no head")
-        self._pages.clear()
+        for index, total in sorted(self._sums.items()):
+            of = self.heads.get(index)
+            if of is None and index not in self._sketches:
+                self.problems.append(f"there are keys of index {index}, which has no head")
+            elif of is not None and of.dropped is None and total and index not in self._broken:
+                self.problems.append(f"index {index} and the keys of the files differ")
 
     def _add(self, index: int, entry: bytes, sign: int) -> None:
         """Sums are 0 exactly when both sides hold the same (but for a chance of one in 2^60)."""
         self._sums[index] = (self._sums.get(index, 0) + sign * hash(entry)) & _MASK
 
-    def _complain(self, index: int, error: AffsError) -> None:
-        self.problems.append(f"index {index}: {error.message}")
+    def _complain(self, index: int, damage: IndexDamage) -> None:
+        self._broken.add(index)
+        self.problems.append(f"index {index}: {damage.message}")

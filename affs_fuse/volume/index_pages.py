@@ -18,11 +18,15 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import pairwise
+from typing import NamedTuple
 
 from affs_fuse.core.tree import NodeMissing
 from affs_fuse.errors import AffsError, Category
 
-__all__ = ["PAGE_MAX", "Chunk", "IndexDamage", "IndexPages", "Shape", "check_pages", "unpack_page"]
+__all__ = [
+    "PAGE_MAX", "Chunk", "IndexDamage", "IndexPages", "Shape", "Sketch", "check_sketches",
+    "sketch_page", "unpack_page",
+]  # fmt: skip
 
 PAGE_MAX = 2000
 """Bytes: eight such pages fill a node."""
@@ -359,41 +363,64 @@ def _drop_child(parent: _Page, index: int) -> None:
     parent.size -= _LENGTH_BYTES + _CHILD.size + len(key)
 
 
-def check_pages(pages: dict[int, bytes], shape: Shape) -> Iterator[bytes]:
-    """All entries in order, if every rule holds. Errors: index.damaged."""
-    left = set(pages)
+class Sketch(NamedTuple):
+    """What is left of a page once its own rules were looked at. keys, children: of an inner page.
+    first, last: of a leaf's entries, b"" if it has none."""
+
+    level: int
+    entries: int
+    first: bytes
+    last: bytes
+    keys: list[bytes]
+    children: list[int]
+
+
+def sketch_page(number: int, payload: bytes) -> tuple[Sketch, list[bytes]]:
+    """What `check_sketches` needs of a page, and the entries of a leaf. Errors: index.damaged."""
+    level, keys, children = unpack_page(payload)
+    if any(not one < other for one, other in pairwise(keys)):
+        raise IndexDamage(f"the entries of page {number} are out of order")
+    if not level:
+        first, last = (keys[0], keys[-1]) if keys else (b"", b"")
+        return Sketch(0, len(keys), first, last, [], []), keys
+    if not keys:
+        raise IndexDamage(f"page {number} is empty")
+    if keys[0]:
+        raise IndexDamage(f"page {number} begins with a separator")
+    return Sketch(level, 0, b"", b"", keys, children), []
+
+
+def check_sketches(sketches: dict[int, Sketch], shape: Shape) -> Iterator[None]:
+    """Whether the pages fit together; a step a page. Errors: index.damaged."""
+    left = set(sketches)
     waiting: list[tuple[int, bytes, bytes | None, int | None]] = [(shape.root, b"", None, None)]
     last, count = b"", 0
     while waiting:
         number, low, high, wanted = waiting.pop()
         if number not in left:
-            if number == shape.root and not shape.entries and not pages:
+            if number == shape.root and not shape.entries and not sketches:
                 return
             raise IndexDamage(f"page {number} is not there, or led to twice")
         left.discard(number)
-        level, keys, children = unpack_page(pages[number])
-        if number >= shape.next_page or (wanted is not None and level != wanted):
+        page = sketches[number]
+        if number >= shape.next_page or (wanted is not None and page.level != wanted):
             raise IndexDamage(f"page {number} is on the wrong level, or not given out yet")
-        if not keys and (wanted is not None or level):
-            raise IndexDamage(f"page {number} is empty")
-        if any(not one < other for one, other in pairwise(keys)):
-            raise IndexDamage(f"the entries of page {number} are out of order")
-        if level:
-            if keys[0]:
-                raise IndexDamage(f"page {number} begins with a separator")
-            bounds = [*keys[1:], None]
-            below = zip(children, keys, bounds, strict=True)
+        if page.level:
+            bounds = [*page.keys[1:], None]
+            below = zip(page.children, page.keys, bounds, strict=True)
             children_bounds = [
-                (child, key or low, bound if bound is not None else high, level - 1)
+                (child, key or low, bound if bound is not None else high, page.level - 1)
                 for child, key, bound in below
             ]
             waiting.extend(reversed(children_bounds))
-            continue
-        for entry in keys:
-            if entry < low or (high is not None and entry >= high) or (last and entry <= last):
+        elif page.entries:
+            beyond = high is not None and page.last >= high
+            if page.first < low or beyond or (last and page.first <= last):
                 raise IndexDamage(f"an entry of page {number} does not belong there")
-            last = entry
-            count += 1
-            yield entry
+            last = page.last
+            count += page.entries
+        elif wanted is not None:
+            raise IndexDamage(f"page {number} is empty")
+        yield None
     if left or count != shape.entries:
         raise IndexDamage(f"{len(left)} pages that nothing leads to, {count} entries")

@@ -13,6 +13,7 @@ from affs_fuse.core import bitmap
 from affs_fuse.core.constants import TREE_NAMESPACE
 from affs_fuse.volume.layout import block_of, segment_of
 from affs_fuse.volume.scrub import NodeRead, Read
+from affs_fuse.volume.scrub_indexes import INDEX
 from affs_fuse.volume.space import Space
 
 __all__ = ["KnownDamage", "Range"]
@@ -31,9 +32,10 @@ class KnownDamage:
         self._wanted: set[str] = set()
         last: dict[tuple[int, int], int] = {}
         for entry in entries:
-            if _place(entry) is None:
+            if _place(entry) is not None:
+                self._wanted.add(entry["block"])
+            elif entry.get("code") != INDEX or "objects" not in entry:
                 continue
-            self._wanted.add(entry["block"])
             names = [entry["state"], *entry.get("states", ())]
             found = [states[name] for name in names if name in states]
             if found:
@@ -58,7 +60,7 @@ class KnownDamage:
         """Whether an entry that was not put anew may be forgotten."""
         place = _place(entry)
         if place is None or entry["block"] in self._read:
-            return True  # headers and system trees are read whole
+            return True  # headers and system trees are read whole, indexes with their directory
         segment = self._space.segments.get(place[0])
         if segment is None or place[1] >= self._space.geometry.segment_blocks:
             return True

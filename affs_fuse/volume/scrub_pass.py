@@ -8,14 +8,16 @@ grow, and what a state has dropped never comes back), and the parent has had its
   may be made, deleted, reclaimed and rolled back to meanwhile.
 """
 
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
 from affs_fuse.core.codec import Commit, Pointer
 from affs_fuse.errors import AffsError, Category
-from affs_fuse.volume.scrub import Memory, TreeScan
+from affs_fuse.volume.scrub import Damage, Memory, TreeScan
+from affs_fuse.volume.scrub_indexes import WAITING_KEPT_MAX, DirectoryCheck, MetIndexes
 from affs_fuse.volume.scrub_known import KnownDamage
 from affs_fuse.volume.scrub_walk import LEVELS_KEPT_MAX, ObjectWalk
 from affs_fuse.volume.states import KeptState
@@ -86,7 +88,8 @@ class ScrubPass:
     """number: of this verification. until: blocks born later need not be read.
 
     system: system trees still to come. states_after: (seq, number) of the state that was finished
-    last. state: the one in work, None between two. key: where in it.
+    last. state: the one in work, None between two. key: where in it. ended: all is read but indexes
+    that wait to be judged. checking: the directory of which that is being done.
     """
 
     volume: Volume
@@ -102,11 +105,13 @@ class ScrubPass:
     state: int | None = None
     key: Key = FIRST_KEY
     working_done: bool = False
-    done: bool = False
+    ended: bool = False
     walk: ObjectWalk | None = None
     known: KnownDamage | None = None
     memory: Memory = field(default_factory=Memory)
-    _finish: Callable[[TreeScan], None] | None = None
+    met: MetIndexes = field(default_factory=MetIndexes)
+    checking: DirectoryCheck | None = None
+    _finish: Callable[[TreeScan], Iterator[Damage | None] | None] | None = None
 
     @classmethod
     def begin(
@@ -129,10 +134,14 @@ class ScrubPass:
     # ---- a slice ----
 
     @property
+    def done(self) -> bool:
+        return self.ended and not self.met.waiting and self.checking is None
+
+    @property
     def indivisible(self) -> bool:
-        """A system tree is in work: it is another one after each commit, so one reader sees it
-        through."""
-        return bool(self.system)
+        """A system tree is in work, or an index of the working state: it is another one after each
+        commit, so one reader sees it through."""
+        return bool(self.system) or (self.checking is not None and self.checking.state == WORKING)
 
     def next_scan(self) -> TreeScan | None:
         """What to read now, in the newest durable commit; None at the end. Under a reader of
@@ -143,6 +152,10 @@ class ScrubPass:
             self._finish = self._system_finished
             root: Pointer = getattr(record, f"{self.system[0]}_root")
             return TreeScan(root, self.volume.space, self.memory)
+        if (scan := self._index_scan(record)) is not None:
+            return scan
+        if self.ended:
+            return None
         if self.walk is not None:
             return self._walk_scan(self.walk, record)
         if self.known is not None:
@@ -151,9 +164,9 @@ class ScrubPass:
             found = self._root_of(state, record)
             if found is not None:
                 self._finish = self._state_finished
-                return self._scan(found, self.key)
+                return self._scan(found, state, self.key)
             self.state, self.key = None, FIRST_KEY  # it was deleted meanwhile
-        self.done = True
+        self.ended = True
         return None
 
     def durable_record(self) -> Commit:
@@ -164,15 +177,19 @@ class ScrubPass:
         """The slice is over before the scan is."""
         if self.system:
             return  # small, and a version of its own each commit: it begins again
-        if self.walk is not None:
+        if self.checking is not None:
+            begin, end = self.checking.ranges[0]
+            self.checking.ranges[0] = max(begin, scan.position), end
+        elif self.walk is not None:
             self.walk.leave(scan)
         else:
             self.key = scan.position
 
-    def finish(self, scan: TreeScan) -> None:
-        """The scan has come to its end."""
+    def finish(self, scan: TreeScan) -> Iterator[Damage | None]:
+        """The scan has come to its end. Steps (None) that may give damage: of an index that was
+        read by it."""
         assert self._finish is not None, "no scan was given out"
-        self._finish(scan)
+        return self._finish(scan) or iter(())
 
     def _system_finished(self, scan: TreeScan) -> None:
         self.system.pop(0)
@@ -183,7 +200,7 @@ class ScrubPass:
             self.working_done = True
         state, self.state, self.key = self.state, None, FIRST_KEY
         if self.scope.kind is ScopeKind.STATE:
-            self.done = True
+            self.ended = True
         elif (kept := self.volume.states.get(state)) is not None:
             self.states_after = (kept.seq, kept.number)
 
@@ -197,13 +214,13 @@ class ScrubPass:
             start: Key, end: Key, *, data: bool, on_item: Callable[[Key, bytes], object] | None
         ) -> TreeScan:
             return TreeScan(
-                root, self.volume.space, self.memory,
-                start=start, end=end, data=data, on_item=on_item, until=self.until,
+                root, self.volume.space, self.memory, start=start, end=end, data=data,
+                on_item=on_item or self.met.looker(self.scope.state), until=self.until,
             )
 
         scan = walk.next_scan(make)
         self._finish = walk.finish
-        self.done = scan is None
+        self.ended = scan is None
         return scan
 
     def _known_scan(self, known: KnownDamage, record: Commit) -> TreeScan | None:
@@ -216,24 +233,53 @@ class ScrubPass:
             self.state, low, high = known.ranges[0]
             found = self._root_of(self.state, record)
             if found is not None:
-                return self._scan(found, max(self.key, (low, 0, 0)), (high + 1, 0, 0))
+                begin = max(self.key, (low, 0, 0))
+                return self._scan(found, self.state, begin, (high + 1, 0, 0))
             finish(None)  # it was deleted meanwhile
-        self.done = True
+        self.ended = True
         return None
 
-    def _scan(self, found: tuple[Pointer, int], start: Key, end: Key = LAST_KEY) -> TreeScan:
+    def _scan(
+        self, found: tuple[Pointer, int], state: int, start: Key, end: Key = LAST_KEY
+    ) -> TreeScan:
         root, born_after = found
         return TreeScan(
-            root, self.volume.space, self.memory,
-            start=start, end=end, born_after=born_after, until=self.until,
+            root, self.volume.space, self.memory, start=start, end=end, born_after=born_after,
+            until=self.until, on_item=self.met.looker(state),
         )
+
+    # ---- indexes ----
+
+    def _index_scan(self, record: Commit) -> TreeScan | None:
+        """Of the directory whose indexes are to be judged next; None when none waits."""
+        while self.checking is not None or self.met.waiting:
+            if self.checking is None:
+                self.checking = DirectoryCheck.of(*self.met.waiting.popleft())
+            check = self.checking
+            found = self._root_of(check.state, record)
+            if found is not None:
+                self._finish = self._index_finished
+                begin, end = check.ranges[0]
+                return TreeScan(
+                    found[0], self.volume.space, self.memory,
+                    start=begin, end=end, data=False, on_item=check.take,
+                )
+            self.checking = None  # the state was deleted meanwhile
+        return None
+
+    def _index_finished(self, scan: TreeScan) -> Iterator[Damage | None] | None:
+        check = self.checking
+        assert check is not None
+        check.ranges.popleft()
+        if check.ranges:
+            return None
+        self.checking = None
+        return check.verdict()
 
     # ---- states ----
 
     def _choose_state(self, record: Commit) -> int | None:
         """The one in work, else the next; None when there is none left."""
-        if self.done:
-            return None
         if self.state is not None:
             return self.state
         if self.scope.kind is ScopeKind.STATE:
@@ -287,14 +333,20 @@ class ScrubPass:
 
     def to_auv(self) -> dict[str, Any]:
         """All that `restore` needs, at most 4 KiB."""
-        walk = self.walk
+        walk, state, key, ended = self.walk, self.state, self.key, self.ended
+        met = [*self.met.waiting]
+        if self.checking is not None:
+            met.insert(0, (self.checking.state, self.checking.directory))
+        if len(met) > WAITING_KEPT_MAX:
+            state, key, ended = met[WAITING_KEPT_MAX][0], (met[WAITING_KEPT_MAX][1], 0, 0), False
         return {
             "number": self.number, "scope": self.scope.to_auv(), "started_ns": self.started_ns,
             "until": self.until, "author": self.author,
             "nodes": self.totals.nodes, "data_blocks": self.totals.data_blocks,
             "damage": self.totals.damage, "unstable": self.totals.unstable,
             "headers_done": self.headers_done, "system": list(self.system),
-            "states_after": list(self.states_after), "state": self.state, "key": list(self.key),
+            "states_after": list(self.states_after), "state": state, "key": list(key),
+            "indexes": [list(one) for one in met[:WAITING_KEPT_MAX]], "ended": ended,
             "working_done": self.working_done,
             "walk": None if walk is None else {
                 "number": walk.number, "directory": walk.directory, "key": list(walk.key),
@@ -319,6 +371,8 @@ class ScrubPass:
             list(value["system"]), (seq, number), value["state"], _key(value["key"]),
             value["working_done"],
         )
+        made.ended = value.get("ended", False)  # earlier versions had neither of the two
+        made.met = MetIndexes(deque((state, number) for state, number in value.get("indexes", ())))
         if (walk := value["walk"]) is not None:
             levels = [list(level) for level in walk["levels"]]
             deep = len(levels) >= LEVELS_KEPT_MAX

@@ -11,6 +11,7 @@ from test_query_mounted import ask
 from affs_ctl.client import Client
 from affs_fuse.core.constants import ITEM_INDEX
 from affs_fuse.errors import AffsError
+from affs_fuse.protocol import Event
 from affs_fuse.volume.index_check import split_page
 from affs_tools import fsck as fsck_program
 from affs_tools.library import Library
@@ -223,6 +224,44 @@ def test_a_damaged_index_is_done_without_and_mended(
             assert ask(client, "indexes /p --check")[1]["problems"] == 0
         mounted.unmount()
         fsck(mounted.volume)
+
+
+def test_verify_finds_an_index_that_contradicts_itself(tmp_path: Path) -> None:
+    """In the working state and in the kept one that has it too; known until it is mended."""
+    with Mounted(tmp_path) as mounted:
+        for name in "pq":
+            (mounted.directory / name).mkdir()
+            (mounted.directory / name / "one").write_text('{"n": 1}')
+            mounted.affsctl("index", f"/{name}", "n")
+        assert mounted.affsctl("verify")["result"]["damage"] == 0
+        mounted.unmount()
+        damaged_pages(mounted.volume)
+        mounted.allowed += ["verify.index", "index.damaged", "an index cannot be used"]
+        mounted.start()
+        mounted.affsctl("checkpoint", "-l", "kept")
+        (mounted.directory / "q" / "two").write_text('{"n": 2}')
+        mounted.affsctl("commit")
+        with mounted.client() as client:
+            watch = client.start("watch corruption --count 1")
+            client.run("ping")
+            done = mounted.run_affsctl("verify")
+            (event,) = [part.event for part in watch.parts(20) if isinstance(part, Event)]
+        assert done.returncode == 4, done.stderr
+        found = json.loads(done.stdout)["items"]
+        # The leaf is another one in the working state, where /q has got a file.
+        assert [(one["path"], one["state"]) for one in found] == [("/p", "kept"), ("/p", "working")]
+        number = (mounted.directory / "p").stat().st_ino
+        for entry in (event, *found):
+            assert (entry["code"], entry["block"]) == ("verify.index", f"object {number}")
+        for words in (("/p",), ("--state", "kept"), ("/p", "--state", "kept"), ("--errors-only",)):
+            assert mounted.run_affsctl("verify", *words).returncode == 4, words
+        assert mounted.run_affsctl("verify", "/q").returncode == 0
+        mounted.affsctl("reindex", "/p")
+        mounted.affsctl("commit")
+        assert mounted.run_affsctl("verify", "/p").returncode == 0
+        assert mounted.run_affsctl("verify", "--errors-only").returncode == 4
+        known = mounted.affsctl("verify", "--status")["items"]
+        assert [(one["path"], one["state"]) for one in known] == [("/p", "kept")]
 
 
 @pytest.mark.usefixtures("people")

@@ -2,6 +2,7 @@
 goes on. The runtime's part (slices, workers, names) is tested on real mounts."""
 
 import random
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -10,11 +11,24 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from volume_harness import Harness
 
-from affs_fuse.core.codec import Commit, Extent, Pointer
-from affs_fuse.core.constants import BLOCK_SIZE, ITEM_EXTENT, OBJECT_FIRST, TREE_NAMESPACE
+from affs_fuse.auv import encode_canonical
+from affs_fuse.core.codec import Commit, Extent, Inode, Pointer
+from affs_fuse.core.constants import (
+    BLOCK_SIZE,
+    ITEM_EXTENT,
+    ITEM_INDEX,
+    ITEM_INDEX_KEYS,
+    ITEM_INODE,
+    ITEM_MAX,
+    OBJECT_FIRST,
+    TREE_NAMESPACE,
+)
 from affs_fuse.core.tree import Tree
 from affs_fuse.errors import AffsError
 from affs_fuse.volume import layout
+from affs_fuse.volume.index_check import IndexHead, pack_keys, page_of
+from affs_fuse.volume.index_pages import Shape
+from affs_fuse.volume.reserve import RoomKind
 from affs_fuse.volume.scrub import Batch, Damage, DataRead, NodeRead, TreeScan
 from affs_fuse.volume.scrub_headers import check_headers
 from affs_fuse.volume.scrub_pass import Scope, ScopeKind, ScrubPass
@@ -47,12 +61,16 @@ class Scrubber:
         reader = volume.begin_reading(durable=True)
         try:
             while batches > 0 and (scan := self.scrub.next_scan()) is not None:
+                check, known = self.scrub.checking, len(self.damage)
                 while not scan.done and (batches > 0 or self.scrub.indivisible):
                     self.batch(scan)
                     batches -= 1
                     self.between()
+                if check is not None:
+                    check.broken |= len(self.damage) > known
+                    del self.damage[known:]
                 if scan.done:
-                    self.scrub.finish(scan)
+                    self.damage += filter(None, self.scrub.finish(scan))
                 else:
                     self.scrub.leave(scan)
         finally:
@@ -350,6 +368,69 @@ def test_known_damage_is_read_again_where_it_lies() -> None:
     again = ScrubPass.restore(harness.volume, scrubber.scrub.to_auv())
     assert again.known is not None
     assert list(again.known.ranges) == [(state.number, number, number)]
+
+
+EXPRESSION = "an expression, found on the device by its text"
+
+
+def put_index(harness: Harness, file: int, entries: int, nlink: int = 2) -> int:
+    """An index with one entry in an object of the harness, which so becomes a directory."""
+    volume, directory = harness.volume, OBJECT_FIRST + 1000 + file
+    harness.make_inodes(file, 1)
+    tree = volume.working.tree
+    payload = volume.run(tree.get, directory, ITEM_INODE, 0)
+    assert payload is not None
+    changed = Inode.unpack(payload)._replace(nlink=nlink).pack()
+    entry = b"x" + directory.to_bytes(6, "big")
+    page = b"\0\0\1\0" + len(entry).to_bytes(2, "little") + entry
+    head = IndexHead(EXPRESSION, Shape(1, 2, entries), None).pack()
+    for kind, offset, payload in (
+        (ITEM_INODE, 0, changed), (ITEM_INDEX, page_of(1, 0), head),
+        (ITEM_INDEX, page_of(1, 1), page),
+        (ITEM_INDEX_KEYS, directory, pack_keys({1: b"x"})),
+    ):  # fmt: skip
+        volume.run(tree.touch, directory, kind, offset)
+        volume.reserve_metadata(RoomKind.NORMAL)
+        volume.run(tree.put, directory, kind, offset, payload)
+    volume.note_change()
+    return directory
+
+
+@pytest.mark.parametrize("restart", [False, True])
+def test_indexes_are_judged_in_each_state_that_has_them_anew(restart: bool) -> None:
+    """More of them than a cursor has room for; in the state where they came, and once."""
+    harness = grown()
+    wrong = {put_index(harness, 500 + file, 2) for file in range(0, 200, 2)}
+    for file in range(1, 200, 2):
+        put_index(harness, 500 + file, 1)
+    put_index(harness, 900, 7, nlink=0)  # a removed directory goes piece by piece
+    harness.keep()
+    state = harness.volume.states.all()[-1]
+    late = put_index(harness, 1000, 2)
+    harness.commit()
+    scrubber = Scrubber(harness, VOLUME, restart=restart)
+    found = []
+    while not scrubber.scrub.done:
+        scrubber.slice(8)
+        assert len(encode_canonical(scrubber.scrub.to_auv())) <= ITEM_MAX
+        found += [(damage.code, damage.low[0]) for damage in scrubber.damage]
+        scrubber.damage.clear()
+    assert sorted({one for _, one in found}) == sorted({*wrong, late})
+    assert {code for code, _ in found} == {"verify.index"}
+    if not restart:
+        assert max(Counter(found).values()) <= 2, "once in a state; both have leaves of their own"
+    scope = Scope(ScopeKind.STATE, state=state.number, name="kept")
+    found = [damage.low[0] for damage in Scrubber(harness, scope).run().damage]
+    assert sorted(found) == sorted(wrong)
+
+
+def test_an_index_with_a_damaged_node_is_not_judged() -> None:
+    harness = grown()
+    put_index(harness, 500, 2)
+    harness.commit()
+    harness.device.content[harness.device.content.rindex(EXPRESSION.encode())] ^= 1
+    codes = {damage.code for damage in Scrubber(harness, VOLUME).run().damage}
+    assert codes == {"verify.node"}
 
 
 def test_damaged_headers_are_found() -> None:
