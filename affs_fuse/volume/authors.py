@@ -19,9 +19,12 @@ from affs_fuse.auv import AuvError, decode, encode_canonical
 from affs_fuse.core.constants import ITEM_AUTHOR
 from affs_fuse.core.tree import Tree
 
-__all__ = ["COMMAND", "NOBODY", "PROCESS", "Author", "Authors", "acting", "acting_number"]
+__all__ = [
+    "COMMAND", "NOBODY", "OBJECT_AUTHORS", "PROCESS", "Author", "Authors", "acting",
+    "acting_number",
+]  # fmt: skip
 
-OBJECT = 1
+OBJECT_AUTHORS = 1
 NOBODY = 0
 """The number of whoever is not known."""
 
@@ -85,7 +88,7 @@ class Authors:
             return NOBODY
         self._newest = number = self._newest + 1
         payload = encode_canonical(author._asdict())
-        self._system.put(OBJECT, ITEM_AUTHOR, number, payload)
+        self._system.put(OBJECT_AUTHORS, ITEM_AUTHOR, number, payload)
         self._note(number, author)
         return number
 
@@ -101,7 +104,7 @@ class Authors:
     def _load(self) -> dict[Author, int]:
         if self._numbers is None:
             self._numbers = {}
-            first, end = (OBJECT, ITEM_AUTHOR, 0), (OBJECT, ITEM_AUTHOR + 1, 0)
+            first, end = (OBJECT_AUTHORS, ITEM_AUTHOR, 0), (OBJECT_AUTHORS, ITEM_AUTHOR + 1, 0)
             for _, _, number, payload in self._system.iterate(first, end):
                 self._newest = number
                 with suppress(AuvError, KeyError, TypeError):  # a damaged one says nothing

@@ -13,6 +13,7 @@ from affs_fuse.clock import SYSTEM_CLOCK, Clock, Entropy, system_entropy
 from affs_fuse.core.constants import (
     BLOCK_SHIFT,
     BLOCK_SIZE,
+    ITEM_AUTHOR,
     ITEM_EXTENT,
     ITEM_INLINE,
     ITEM_OPERATION,
@@ -27,6 +28,7 @@ from affs_fuse.core.constants import (
 )
 from affs_fuse.device.device import Device
 from affs_fuse.errors import AffsError, Category
+from affs_fuse.volume.authors import NOBODY, OBJECT_AUTHORS
 from affs_fuse.volume.commit import OBJECT_NUMBERS_AHEAD, CutRequest, Keep
 from affs_fuse.volume.mkfs import MkfsOptions, begin_format, object_id
 from affs_fuse.volume.operation_log import OPERATIONS
@@ -99,6 +101,7 @@ class Rebuild:
             lambda root: not places.dead(root.address, root.birth),
         )
         self._lost_number = self._free_number(placed)
+        self._authors = self._read_authors()
         self.report = RebuildReport(
             format_uuid=known.identity[0].hex(),
             label=known.label,
@@ -113,6 +116,8 @@ class Rebuild:
             ambiguous=self._history.ambiguous,
             lost_states=self._history.lost_states,
         )
+        self._system = self._read_system()
+        self.report.system_items, self.report.authors = len(self._system), len(self._authors)
         gone = {address for plan in self.plans() for address in self._assemble(plan).gone}
         self._no_leaf_gone = self.report.nodes_gone == len(gone) and all(
             plan.root is not None for plan in self.plans()
@@ -220,6 +225,8 @@ class Rebuild:
 
     def _spec(self, number: int, items: list[Item], state: _Recovered) -> Spec:
         spec = make_spec(number, items, state.names, object_id(number, _fixed(number)))
+        if spec.inode.changed_by not in self._authors:
+            spec.inode = spec.inode._replace(changed_by=NOBODY)
         state.report.data_bytes += sum(piece.extent.length for piece in spec.pieces)
         if not state.assembly.exact:
             _note_missing(spec, state)
@@ -238,7 +245,19 @@ class Rebuild:
 
     # ---- the new volume ----
 
-    def system_items(self) -> list[tuple[Key, bytes]]:
+    def _read_authors(self) -> dict[int, bytes]:
+        """The table of authors: all that any of its leaves has, since a number never means somebody
+        else. (After commits were abandoned it may: then the newest one counts.)"""
+        found: dict[int, bytes] = {}
+        leaves = [node for node in self._forest.by_tree.get(TREE_SYSTEM, ()) if not node.level]
+        for leaf in sorted(leaves, key=lambda node: node.birth):
+            read = self._forest.read(leaf)
+            for (_, kind, number), payload in read.items if read is not None else ():
+                if kind == ITEM_AUTHOR:
+                    found[number] = payload
+        return found
+
+    def _read_system(self) -> list[tuple[Key, bytes]]:
         """Operation log and settings, if their tree is whole: of a setting that was taken back an
         older leaf would bring it to life (a token that was revoked, say). What an undo would need
         is left out: it names objects by numbers that may be given anew."""
@@ -250,6 +269,14 @@ class Rebuild:
                 return [item for item in items if _is_kept(item[0])]
         self.report.notes.append("operation log and settings are left out: not all is there")
         return []
+
+    def system_items(self) -> list[tuple[Key, bytes]]:
+        """What of the system tree goes into the new volume."""
+        authors = [
+            ((OBJECT_AUTHORS, ITEM_AUTHOR, number), payload)
+            for number, payload in sorted(self._authors.items())
+        ]
+        return [*self._system, *authors]
 
     def write(
         self,
@@ -306,7 +333,6 @@ class _Builder:
         self._restore_table()
         for (number, kind, offset), payload in self._rebuild.system_items():
             self._volume.trees.system.put(number, kind, offset, payload)
-            self._rebuild.report.system_items += 1
         self._volume.note_change()
         self._volume.commit()
 

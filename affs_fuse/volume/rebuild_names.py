@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 
 from affs_fuse.core.codec import Extent, Inode, unpack_name
 from affs_fuse.core.constants import (
+    ITEM_COLLECTION,
     ITEM_DENTRY,
     ITEM_EXTENT,
     ITEM_INDEX,
@@ -126,6 +127,10 @@ class _Judge:
         self.things: dict[int, Thing] = {}
         self._entries: dict[Place, _Entry] = {}
         self._orphans: set[int] = set()
+        self._listed: set[int] = set()
+        self._declared: set[int] = set()
+        self._indexed: set[int] = set()
+        self._imports: set[int] = set()
         self._late: list[tuple[str, Place, int, str]] = []
 
     def take(self, item: Item, birth: int) -> None:
@@ -134,11 +139,16 @@ class _Judge:
             self._orphans.add(offset)
             return
         if number == OBJECT_COLLECTIONS:
-            return  # made anew from the declarations
+            self._listed.add(offset)  # the list itself is made anew from the declarations
+            return
         if kind in (ITEM_INDEX, ITEM_INDEX_KEYS, ITEM_INDEX_PENDING):
-            return  # indexes are built anew from the files
+            self._indexed.add(number)  # indexes are built anew from the files
+            return
         if number == OBJECT_IMPORTS:
-            return  # of an import that cannot go on: what it has made may be incomplete
+            self._imports.add(offset)  # it cannot go on: what it has made may be incomplete
+            return
+        if kind == ITEM_COLLECTION:
+            self._declared.add(number)
         thing = self.things.get(number)
         if thing is None:
             thing = self.things[number] = Thing()
@@ -365,4 +375,11 @@ class _Judge:
                     "attributes", names.path(number), number,
                     detail=f"its inode is gone; it is {stat.filemode(thing.kind << 12)[0]} now",
                 )
+        for kind, numbers, detail in (
+            ("collection", self._listed - self._declared, "no part of its declaration is there"),
+            ("import", self._imports, "records that it has made may be missing; begin it anew"),
+            ("index", self._indexed, "the daemon makes it anew"),
+        ):
+            for number in sorted(numbers & names.things.keys()):
+                self._report.lose(kind, names.path(number), number, detail=detail)
         self._report.names = sum(len(each) for each in names.children.values())

@@ -126,7 +126,7 @@ def _settle(spec: Spec, inode: Inode | None, kind: int, data_end: int) -> None:
     spec.pieces = _fitting(spec.pieces, size)
     spec.inode = made._replace(
         size=size, parent=parent, nlink=nlink, blocks=0,
-        changed_by=0, created_commit=0, changed_commit=0,  # commits and authors of another volume
+        created_commit=0, changed_commit=0,  # commits of another volume
     )  # fmt: skip
 
 

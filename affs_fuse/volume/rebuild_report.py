@@ -17,7 +17,9 @@ class Loss:
     """kind: "path" (a name whose object is gone), "data" (bytes offset to offset + length are a
     hole now), "attributes" (the object was there without its inode), "xattr", "unnamed" (put into
     the directory for lost things), "stale" (older than what contradicts it, left out), "removed"
-    (had no name any more), "restored" (a name that only one side still had)."""
+    (had no name any more), "restored" (a name that only one side still had), "collection" (a
+    declaration), "import" (where an unfinished one stood), "index" (its pages are left out: the
+    daemon makes it anew)."""
 
     kind: str
     path: str
@@ -73,7 +75,7 @@ class StateReport:
     def whole(self) -> bool:
         """Everything that this state had is there again."""
         expected = self.objects_expected in (None, self.objects)
-        quiet = not self.counts.keys() - {"removed", "stale"}
+        quiet = not self.counts.keys() - {"removed", "stale", "index"}
         return not self.leaves_lost and expected and quiet
 
     def to_auv(self) -> dict[str, Any]:
@@ -102,7 +104,8 @@ class RebuildReport:
     """Of the whole. notes: how identity and layout were found. ambiguous: choices that the bytes do
     not force. lost_states: kept states of which nothing is there. nodes_gone: nodes of namespaces
     that the newest commit reaches and that were not found, None where that is not known.
-    system_items: settings and entries of the operation log that were carried over."""
+    system_items: settings and entries of the operation log that were carried over; authors: those
+    of whom it is known who they are."""
 
     format_uuid: str = ""
     label: str = ""
@@ -112,6 +115,7 @@ class RebuildReport:
     nodes_gone: int | None = None
     unreadable_blocks: int = 0
     system_items: int = 0
+    authors: int = 0
     notes: list[str] = field(default_factory=list)
     ambiguous: list[str] = field(default_factory=list)
     lost_states: list[str] = field(default_factory=list)
@@ -144,6 +148,7 @@ class RebuildReport:
             "nodes_gone": self.nodes_gone,
             "unreadable_blocks": self.unreadable_blocks,
             "system_items": self.system_items,
+            "authors": self.authors,
             "notes": list(self.notes),
             "ambiguous": list(self.ambiguous),
             "lost_states": list(self.lost_states),

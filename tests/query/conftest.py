@@ -10,7 +10,7 @@ import pytest
 from affs_ctl.client import Client
 
 TESTS = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(TESTS / room) for room in ("posix", "fuse", "runtime")]
+sys.path[:0] = [str(TESTS / room) for room in ("posix", "fuse", "runtime", "tools")]
 
 from mounted import Mounted  # noqa: E402 - found by the path just set
 from query_harness import QueryBench  # noqa: E402

@@ -33,12 +33,17 @@ KINDS = {
     "data": "ranges of data are lost and are holes now",
     "xattr": "extended attributes are lost",
     "collection": "declarations of collections are lost",
+    "import": "unfinished imports cannot go on",
+    "index": "directories have their indexes made anew by the daemon",
     "attributes": "objects lost owner, permissions and times",
     "unnamed": "objects lost their names",
     "restored": "names were found on one side only",
     "stale": "older versions were left out",
     "removed": "objects without a name were left out",
 }
+
+QUIET = frozenset({"removed", "stale", "index"})
+"""No losses; named with -v."""
 
 
 def rebuild_volume(source: str, options: argparse.Namespace) -> int:
@@ -141,7 +146,7 @@ def _print_state(name: str, state: StateReport, options: argparse.Namespace) -> 
     shown = state.losses if options.verbose else state.losses[:LOSSES_SHOWN]
     where = f"{name}: state {escape(state.name)}"
     for loss in shown:
-        if loss.kind not in ("removed", "stale") or options.verbose:
+        if loss.kind not in QUIET or options.verbose:
             print(f"{where}: {escape(str(loss))}")
     if options.quiet:
         return
@@ -164,7 +169,8 @@ def _summary(report: RebuildReport, options: argparse.Namespace) -> str:
     done = "would be recovered" if options.dry_run else f"recovered into {escape(options.into)}"
     gone = f", {report.nodes_gone} gone" if report.nodes_gone else ""
     bad = f", {report.unreadable_blocks} blocks unreadable" if report.unreadable_blocks else ""
-    more = f" and {report.system_items} settings and log entries" if report.system_items else ""
+    more = f", {report.system_items} settings and log entries" if report.system_items else ""
+    more += f", {report.authors} authors" if report.authors else ""
     return (
         f"{len(report.states)} states{more} {done}: {whole} ({report.nodes} nodes found,"
         f" {report.nodes_misplaced} out of place{gone}{bad})"
