@@ -18,11 +18,13 @@ from typing import Any
 from affs_fuse.device.file import open_device
 from affs_fuse.volume.verify import verify_volume
 from affs_tools.exercise.ground import VolumeGround
+from affs_tools.fsck_indexes import check_indexes
 from affs_tools.killsim.daemons import DaemonServer
 from affs_tools.killsim.director import Director, Kept, ViolationError
 from affs_tools.killsim.history import NEVER, allowed, explained
 from affs_tools.killsim.journal import Writers
-from affs_tools.killsim.model import Files, read_files
+from affs_tools.killsim.model import Files
+from affs_tools.killsim.records import DIRECTORY, prepare
 
 __all__ = ["Figures", "run"]
 
@@ -99,7 +101,7 @@ class _Campaign:
     def __init__(self, folder: Path, seed: int, writers: int, server: DaemonServer) -> None:
         self.seed = seed
         self.chance = random.Random(seed)
-        self.names = [f"w{index}" for index in range(writers)]
+        self.names = [*(f"w{index}" for index in range(writers)), DIRECTORY]
         self.ground = VolumeGround(folder, OPTIONS[0], VOLUME_BYTES, server.launch)
         self.pid = 0
         self.ground.on_start = self._note_pid
@@ -119,10 +121,11 @@ class _Campaign:
             self.ground.start()
             for place in self.places:
                 place.mkdir()
+            prepare(self.ground.command)
             self.ground.command("commit")
         seed = self.seed * 100_000 + number
         first = number * OPERATIONS_MAX
-        with Writers(self.places, self.files, seed, first) as writers:
+        with Writers(self.places[:-1], self.files, seed, first) as writers:
             self._live(writers)
             writers.end()
             if writers.problems:
@@ -159,7 +162,7 @@ class _Campaign:
         self._fsck()
         self.ground.options = self.chance.choice(OPTIONS)
         self.ground.start()
-        found = [read_files(place) for place in self.places]
+        found = self.director.read_all(self.ground.directory)
         points = allowed(writers.history, found)
         if points is None:
             why = explained(writers.history, found, writers.history.durable, NEVER)
@@ -238,6 +241,8 @@ class _Campaign:
     def _fsck(self) -> None:
         with open_device(str(self.ground.volume), read_only=True) as device:
             report = verify_volume(device, data=True)
+        if report.clean:
+            check_indexes(str(self.ground.volume), report)
         if not report.clean:
             raise ViolationError("\n".join(str(finding) for finding in report.findings[:20]))
 
@@ -246,7 +251,7 @@ class _Campaign:
         for state in self.director.kept:
             self.director.look_at(state, None)
         self.ground.reopen()
-        found = [read_files(place) for place in self.places]
+        found = self.director.read_all(self.ground.directory)
         if found != self.files:
             raise ViolationError("an orderly end lost something")
         self.ground.reopen()

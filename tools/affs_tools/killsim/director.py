@@ -8,13 +8,15 @@ import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from affs_fuse.errors import AffsError
 from affs_tools.exercise.ground import VolumeGround
-from affs_tools.killsim.history import NEVER, allowed, explained
+from affs_tools.killsim.history import NEVER, Step, allowed, explained
 from affs_tools.killsim.journal import Writers
 from affs_tools.killsim.model import Files, read_files
+from affs_tools.killsim.records import DIRECTORY, choose_batch, read_records
 
 __all__ = ["Director", "Kept", "ViolationError"]
 
@@ -44,7 +46,8 @@ class Kept:
 
 @dataclass(slots=True)
 class Director:
-    """published: the state that was last acknowledged as published; publishing: those of which
+    """directories: of the writers, and last the one of the records, which change by command.
+    published: the state that was last acknowledged as published; publishing: those of which
     publishing was begun after it."""
 
     ground: VolumeGround
@@ -76,6 +79,9 @@ class Director:
 
     def _one(self, writers: Writers) -> None:
         roll = self.chance.random()
+        if self.chance.random() < 0.3:
+            self._batch(writers)
+            return
         alive = [state for state in self.kept if not state.deleting and state.told]
         if roll < 0.2:
             self._commit(writers)
@@ -101,6 +107,17 @@ class Director:
         begun = time.monotonic_ns()
         self._command("commit")
         writers.history.acknowledge(begun)
+
+    def _batch(self, writers: Writers) -> None:
+        line = writers.history.lines[-1]
+        self._number += 1
+        operations, after = choose_batch(self.chance, line.now, self._number)
+        step = Step(after, time.monotonic_ns())
+        line.begin(step)
+        self._command("batch", operations=operations, erasures=True, yes=True)
+        # It is in the commit that it waited for, as is all that was done before it.
+        step.done = step.begun + 1
+        writers.history.acknowledge(step.begun + 2)
 
     def _checkpoint(self, writers: Writers) -> None:
         state = self._new()
@@ -143,17 +160,22 @@ class Director:
         for step in steps:
             step.done = time.monotonic_ns()
         writers.history.acknowledge(time.monotonic_ns())
-        found = [read_files(self.ground.directory / name) for name in self.directories]
+        found = self.read_all(self.ground.directory)
         if found != state.files:
             raise ViolationError(f"after a rollback to {state.label} something differs")
         writers.go_on()
 
     # ---- looking ----
 
+    def read_all(self, root: Path) -> list[Files]:
+        """Every directory below it, the records last."""
+        files = [read_files(root / name) for name in self.directories[:-1]]
+        return [*files, read_records(root / DIRECTORY)]
+
     def look_at(self, state: Kept, writers: Writers | None) -> None:
         """That a kept state shows what it showed before; at the first look, what it may show."""
         view = self.ground.directory / ".affs" / "checkpoints" / state.id
-        found = [read_files(view / name) for name in self.directories]
+        found = self.read_all(view)
         if state.files is not None:
             if found != state.files:
                 raise ViolationError(f"the kept state {state.label} has changed")

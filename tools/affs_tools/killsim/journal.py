@@ -25,8 +25,9 @@ END_S = 30.0
 
 
 class Writers:
-    """One process for each directory, and a thread that reads what it tells. history: of the
-    round. first: number of each one's first operation; no two rounds share one."""
+    """One process for each directory, and a thread that reads what it tells. start: what is in
+    each, and in others that have no process. history: of the round, a line for each of them. first:
+    number of each one's first operation; no two rounds share one."""
 
     def __init__(
         self, directories: list[Path], start: list[Files], seed: int, first: int
