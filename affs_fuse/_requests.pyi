@@ -6,7 +6,9 @@ from typing import Any, TypeVar
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 class FFI:
-    def def_extern(self, *, error: int = 0) -> Callable[[_F], _F]: ...
+    def def_extern(
+        self, *, error: int = 0, onerror: Callable[..., object] | None = None
+    ) -> Callable[[_F], _F]: ...
     def buffer(self, cdata: Any, size: int = ...) -> Any: ...
     def gc(self, cdata: Any, destructor: Callable[[Any], object], size: int = ...) -> Any: ...
 
@@ -21,6 +23,7 @@ class Lib:
     AFFS_CHANNEL_NONE: int
     AFFS_CHANNEL_PLAIN: int
     AFFS_CHANNEL_KILLS: int
+    AFFS_TAKE_FAILED: int
 
 ffi: FFI
 lib: Lib

@@ -10,7 +10,7 @@ FOLDER = NATIVE / "requests"
 ffibuilder = FFI()
 ffibuilder.cdef((FOLDER / "affs_requests.h").read_text())
 ffibuilder.cdef(
-    'extern "Python" void affs_requests_take(int descriptor, void *request, size_t length);'
+    'extern "Python" int affs_requests_take(int descriptor, void *request, size_t length);'
     'extern "Python" int64_t affs_requests_take_write('
     "    int descriptor, void *request, size_t length, int handed_over);"
 )

@@ -3,7 +3,8 @@
 pyfuse3 reads them from the kernel; on their way into libfuse, which would say "not implemented",
 native/requests takes those with a wanted opcode off and gives them to `_take`. The answer is
 written to the same descriptor as libfuse's. Invariants:
-- Every request that was taken is answered once, with bytes or an errno.
+- Every request that was taken is answered once, with bytes or an errno; by C, if not even a task
+  could be made for it.
 - A request runs in a task of its own, in the nursery of `serve`, which outlives pyfuse3's loop; a
   WRITE that misses nothing is done where it comes in.
 - One server a process, as pyfuse3 has one session a process.
@@ -15,6 +16,7 @@ import os
 import struct
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
+from types import TracebackType
 from typing import Any, NamedTuple
 
 import trio
@@ -157,17 +159,23 @@ def _header(request: Buffer) -> Header:
 _takers: list[RequestServer] = []
 
 
-@ffi.def_extern()
-def affs_requests_take(descriptor: int, request: Any, length: int) -> None:
+def _not_begun(kind: type[BaseException], error: BaseException, trace: TracebackType) -> None:
+    """Nobody is above to be told: C answers."""
+    _log.critical("a request could not be taken", exc_info=(kind, error, trace))
+
+
+@ffi.def_extern(error=lib.AFFS_TAKE_FAILED, onerror=_not_begun)
+def affs_requests_take(descriptor: int, request: Any, length: int) -> int:
     """From C, inside pyfuse3's loop. The request's memory is pyfuse3's and used again."""
     _takers[-1].take(descriptor, bytes(ffi.buffer(request, length)))
+    return 0
 
 
-@ffi.def_extern(error=-1)
+@ffi.def_extern(error=lib.AFFS_TAKE_FAILED, onerror=_not_begun)
 def affs_requests_take_write(
     descriptor: int, request: Any, length: int, handed_over: int
 ) -> int:
-    """The same for a WRITE; C answers it with the bytes written unless they are less than 0.
+    """The same for a WRITE; C answers it with the bytes written, -1 where a task does it.
     handed_over: the memory is ours, to be given back."""
     if handed_over:
         owned = ffi.gc(request, lib.affs_requests_give_back)

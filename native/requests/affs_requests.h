@@ -19,6 +19,9 @@ void affs_requests_use_channel(int on);
 #define AFFS_CHANNEL_KILLS 2 /* and who writes is told by FUSE_WRITE_KILL_SUIDGID */
 int affs_requests_channel(void);
 
+/* What Python's side gives back when it could not even begin to answer: C answers EIO then. */
+#define AFFS_TAKE_FAILED -2
+
 /* The memory of a long WRITE, from whoever it was handed to. */
 void affs_requests_give_back(void *memory);
 

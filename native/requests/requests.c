@@ -18,6 +18,7 @@
 #define _GNU_SOURCE
 #endif
 #include <dlfcn.h>
+#include <errno.h>
 #ifdef __GLIBC__
 #include <malloc.h>
 #endif
@@ -57,7 +58,7 @@ static uint64_t wanted_opcodes;
 static uint64_t seen;
 
 /* Defined by cffi: fuse/requests.py. Called with the interpreter's lock held. */
-static void affs_requests_take(int descriptor, void *request, size_t length);
+static int affs_requests_take(int descriptor, void *request, size_t length);
 static int64_t affs_requests_take_write(int descriptor, void *request, size_t length,
                                         int handed_over);
 
@@ -103,6 +104,15 @@ static void answer_write(int descriptor, uint64_t unique, uint32_t written)
     (void)done; /* whoever asked was killed, or the mount is gone */
 }
 
+/* Python could not even begin: there is nobody else who would answer. */
+static void answer_failure(int descriptor, uint64_t unique)
+{
+    struct answer_header answer = {sizeof answer, -EIO, unique};
+    ssize_t done = write(descriptor, &answer, sizeof answer);
+
+    (void)done;
+}
+
 /* The buffer is the caller's, which fills it anew for the next request. */
 static void take_write(int descriptor, struct fuse_buf *buffer)
 {
@@ -117,6 +127,8 @@ static void take_write(int descriptor, struct fuse_buf *buffer)
     written = affs_requests_take_write(descriptor, request, length, handed_over);
     if (written >= 0)
         answer_write(descriptor, unique, (uint32_t)written);
+    else if (written == AFFS_TAKE_FAILED)
+        answer_failure(descriptor, unique);
 }
 
 __attribute__((visibility("default"))) void fuse_session_process_buf(
@@ -133,7 +145,11 @@ __attribute__((visibility("default"))) void fuse_session_process_buf(
             channel_begin(session, libfuse_descriptor(session), buffer->memory, buffer->size);
         if (wanted_opcodes >> header->opcode & 1) {
             if (header->opcode != OPCODE_WRITE) {
-                affs_requests_take(libfuse_descriptor(session), buffer->memory, buffer->size);
+                int descriptor = libfuse_descriptor(session);
+                uint64_t unique = header->unique;
+
+                if (affs_requests_take(descriptor, buffer->memory, buffer->size))
+                    answer_failure(descriptor, unique);
                 return;
             }
             if (affs_requests_channel() && buffer->size >= WRITE_HEADERS_SIZE) {

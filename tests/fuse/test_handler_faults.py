@@ -17,7 +17,7 @@ from affs_fuse.volume.volume import Volume
 def test_unexpected_exceptions_become_eio(folder: Path) -> None:
     program = str(Path(__file__).with_name("faulty_daemon.py"))
     with Mounted(folder, program=(program,)) as mounted:
-        mounted.allowed = ["in a way that should not happen"]
+        mounted.allowed = ["in a way that should not happen", "a request could not be taken"]
         root = mounted.directory
         (root / "file").write_text("x")
         (root / "link").symlink_to("file")
@@ -32,6 +32,14 @@ def test_unexpected_exceptions_become_eio(folder: Path) -> None:
             with pytest.raises(OSError, match="memory") as caught:
                 os.mkfifo(root / "fifo")
             assert caught.value.errno == errno.ENOMEM
+            with open(root / "file", "r+b") as file:
+                with pytest.raises(OSError, match="error") as caught:
+                    os.lseek(file.fileno(), 0, os.SEEK_DATA)
+                assert caught.value.errno == errno.EIO
+                with pytest.raises(OSError, match="error") as caught:
+                    os.pwrite(file.fileno(), b"planted: no room for this one", 0)
+                assert caught.value.errno == errno.EIO
+                assert os.pwrite(file.fileno(), b"x", 0) == 1
         (root / "file").unlink()
         Path("/proc/sys/vm/drop_caches").write_text("2")  # forgets come
         (root / "after").write_text("still here")
