@@ -6,7 +6,7 @@ Every function may raise NodeMissing or DataMissing; then nothing is lost by cal
 """
 
 import errno
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 
 from affs_fuse.core.codec import Extent, Inode, Name, object_of_name
 from affs_fuse.core.constants import (
@@ -190,9 +190,23 @@ class StateReader:
         first = (number, ITEM_DENTRY, cookie + 1)
         items = self.tree.scan(first, (number, ITEM_DENTRY + 1, 0), SCAN_BYTES)
         return [
-            (offset, payload[_NAME_SIZE:], Name.unpack(payload).object)
+            (offset, payload[_NAME_SIZE:], object_of_name(payload))
             for _, _, offset, payload in items
         ]
+
+    def files_among(
+        self, number: int, cookie: int, files: Container[int]
+    ) -> tuple[list[tuple[bytes, int]], int]:
+        """(name, object) of those of the next entries that are directories or among the files, and
+        the cookie behind the last one that was looked at: 0 at the end."""
+        first = (number, ITEM_DENTRY, cookie + 1)
+        items = self.tree.scan(first, (number, ITEM_DENTRY + 1, 0), SCAN_BYTES)
+        found = []
+        for _, _, _, payload in items:
+            child = object_of_name(payload)
+            if child in files or Name.unpack(payload).kind == directory.DT_DIRECTORY:
+                found.append((payload[_NAME_SIZE:], child))
+        return found, items[-1][2] if items else 0
 
     def cookie(self, number: int, name: bytes) -> int:
         """Where a name of a directory stands in the order of `entries`."""

@@ -39,6 +39,12 @@ COST_BY_INDEX = 1.5
 """Of a record that an index names, against one that a walk comes by: its names are looked up."""
 
 DECLARATIONS_KEPT = 64
+COST_OF_ENTRY = 0.05
+"""Of an entry in an index that is only gone through, against a record that is read."""
+
+SPARED_MIN = 10.0
+"""Records that a second index has to spare."""
+
 PENDING_MAX = 1000
 PENDING_BYTES = 64 << 10
 EVERYTHING = Range(bytes([0x10]), b"\xff")
@@ -63,20 +69,43 @@ class IndexHints(NamedTuple):
 NO_HINTS = IndexHints()
 
 
-class Choice(NamedTuple):
-    """ranges: what to look at, all but unsure and pending files. order: read in that order, None:
-    in the order of a walk. records: how many will be looked at, roughly."""
+class Asked(NamedTuple):
+    """An index, and what to look at in it, all but unsure and pending files. records: how many that
+    is, roughly."""
 
     declared: DeclaredIndex
     head: IndexHead
     ranges: tuple[Range, ...]
+    records: float
+
+
+class Choice(NamedTuple):
+    """order: read in that order, None: in the order of a walk. records: how many will be looked at,
+    roughly. also: other indexes that rule out some of them."""
+
+    first: Asked
     order: Order | None
     records: float
+    also: tuple[Asked, ...] = ()
+
+    @property
+    def declared(self) -> DeclaredIndex:
+        return self.first.declared
+
+    @property
+    def head(self) -> IndexHead:
+        return self.first.head
+
+    @property
+    def ranges(self) -> tuple[Range, ...]:
+        return self.first.ranges
 
     @property
     def text(self) -> str:
         how = "first by" if self.order is not None else "looked up in"
-        return f"{how} index {self.declared.name} ({self.declared.expression})"
+        asked = [self.first, *self.also]
+        names = [f"index {one.declared.name} ({one.declared.expression})" for one in asked]
+        return f"{how} {' and '.join(names)}"
 
 
 class CompleteIndex(NamedTuple):
@@ -94,18 +123,26 @@ def choose_index(
     if not known:
         return None
     waiting = len(pending_files(reader.tree, number, 0, PENDING_BYTES))
-    best: Choice | None = None
-    for one in known:
-        found = _choice(reader, number, one, hints)
-        if found is not None and not reader.sees_all:
-            found = found._replace(records=inode.size + (found.order is not None))
-        if found is not None and (best is None or found.records < best.records):
-            best = found
-    if best is None or waiting > PENDING_MAX:
+    found = [choice for one in known if (choice := _choice(reader, number, one, hints))]
+    if not found or waiting > PENDING_MAX:
         return None
     if not reader.sees_all:
-        return best
+        first = min(found, key=lambda choice: choice.order is not None)
+        return first._replace(records=float(inode.size))
+    best = min(found, key=lambda choice: choice.records)
+    if best.order is None:
+        others = [choice.first for choice in found if choice is not best and choice.order is None]
+        best = _with_others(best, others, inode)
     return best if spares(best.records + waiting, inode) else None
+
+
+def _with_others(best: Choice, others: list[Asked], inode: Inode) -> Choice:
+    """The choice, with other indexes that spare more than it costs to go through their entries."""
+    for other in sorted(others, key=lambda asked: asked.records):
+        left = best.records * other.records / max(1, inode.size)
+        if best.records - left > other.records * COST_OF_ENTRY + SPARED_MIN:
+            best = best._replace(records=left, also=(*best.also, other))
+    return best
 
 
 def spares(records: float, inode: Inode) -> bool:
@@ -164,16 +201,22 @@ def _choice(
     unsure = count((UNSURE_RANGE,))
     looked_up: Choice | None = None
     if ranges is not None:
-        looked_up = Choice(known.declared, known.head, ranges, None, count(ranges) + unsure)
+        looked_up = _choice_of(known, ranges, None, count(ranges) + unsure)
     if order is None or not ordering:
         return looked_up
     span = (Range(ranges[0].low, ranges[-1].high),) if ranges else (EVERYTHING,)
     if ranges == ():
         return looked_up
     rows = min(count(span), order.wanted / max(order.share, 1e-9)) + unsure
-    ordered = Choice(known.declared, known.head, span, order, rows)
+    ordered = _choice_of(known, span, order, rows)
     if looked_up is None:
         return ordered
     if not reader.sees_all or looked_up.records <= ordered.records:
         return looked_up
     return ordered
+
+
+def _choice_of(
+    known: CompleteIndex, ranges: tuple[Range, ...], order: Order | None, records: float
+) -> Choice:
+    return Choice(Asked(known.declared, known.head, ranges, records), order, records)

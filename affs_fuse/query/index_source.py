@@ -24,7 +24,10 @@ from affs_fuse.query.rows import Entry
 from affs_fuse.query.sources import ENTRY_BYTES, EntryLoader
 from affs_fuse.query.stages import row_size
 
-__all__ = ["PENDING_BYTES", "PHASES_AT_ONCE", "Holder", "IndexedFiles", "Named", "OrderedFiles"]
+__all__ = [
+    "PENDING_BYTES", "PHASES_AT_ONCE", "Holder", "IndexSource", "IndexedFiles", "Named",
+    "OrderedFiles",
+]  # fmt: skip
 
 RESOLVED_AT_ONCE = 16
 """Files of which one step looks up the names."""
@@ -110,7 +113,7 @@ class Named:
         return found
 
 
-class _IndexSource:
+class IndexSource:
     """Base: works off a list of phases, each of which gives None until it has ended."""
 
     def __init__(
@@ -184,7 +187,7 @@ class _IndexSource:
         return True
 
 
-class IndexedFiles(_IndexSource):
+class IndexedFiles(IndexSource):
     """The records whose values lie in the ranges, in the order of a walk."""
 
     def __init__(
@@ -198,7 +201,7 @@ class IndexedFiles(_IndexSource):
         ]  # fmt: skip
 
 
-class OrderedFiles(_IndexSource):
+class OrderedFiles(IndexSource):
     """The records in the order of the index, value by value. enough: whether what was given
     decides, so that larger values (or smaller ones, descending) cannot matter."""
 

@@ -12,7 +12,9 @@ from affs_fuse.posix.state_reader import StateReader
 from affs_fuse.query.alone_choice import AloneChoice, choose_alone
 from affs_fuse.query.alone_source import AloneSource
 from affs_fuse.query.index_choice import Choice, choose_index
+from affs_fuse.query.index_files import IntersectedFiles
 from affs_fuse.query.index_source import Holder, IndexedFiles, OrderedFiles
+from affs_fuse.query.index_walk import IndexedWalk
 from affs_fuse.query.memory import Allowance
 from affs_fuse.query.paths import is_path, path_bytes
 from affs_fuse.query.rows import Entry
@@ -28,7 +30,7 @@ from affs_fuse.query.sources import (
 )
 from affs_fuse.query.tree import Source
 
-__all__ = ["choice_of", "find_file", "path_error", "path_parts", "source_of"]
+__all__ = ["asks_below", "choice_of", "find_file", "path_error", "path_parts", "source_of"]
 
 
 def source_of(
@@ -54,16 +56,27 @@ def source_of(
         return ChangedFiles(reader, since, path, wanted, report, deep=deep)
     choice = choice_of(reader, source, entry, wanted) if indexes else None
     if choice is not None:
-        report.index = choice.declared.name
+        report.asked(choice.declared.name)
         holder = Holder(entry.number, path, entry.inode.size <= SORTED_ENTRIES_MAX)
         loader = EntryLoader(reader, wanted, report, by_index=True)
         if isinstance(choice, AloneChoice):
             return AloneSource(reader, holder, entry.inode, choice, loader, memory)
-        if choice.order is None:
-            return IndexedFiles(reader, holder, choice, loader, memory)
-        return OrderedFiles(reader, holder, choice, loader, memory, enough)
+        if choice.order is not None:
+            return OrderedFiles(reader, holder, choice, loader, memory, enough)
+        for one in choice.also:
+            report.asked(one.declared.name)
+        indexed = IntersectedFiles if choice.also else IndexedFiles
+        return indexed(reader, holder, choice, loader, memory)
     start = path, entry.number, entry.inode
+    if indexes and asks_below(source, entry, wanted):
+        return IndexedWalk(reader, start, wanted, report, memory)
     return TreeWalk(reader, start, wanted, report, memory, deep=deep)
+
+
+def asks_below(source: Source, entry: Entry, wanted: Wanted) -> bool:
+    """Whether a source goes through directories and asks the indexes of each where that helps."""
+    deep = source.verb == "find" and stat.S_ISDIR(entry.inode.mode) and entry.inode.nlink != 2
+    return deep and source.since is None and bool(wanted.hints.lookups)
 
 
 def choice_of(

@@ -29,7 +29,7 @@ from affs_fuse.query.rows import Entry, Needs
 
 __all__ = [
     "ENTRY_BYTES", "RECORD_BYTES_MAX", "SORTED_ENTRIES_MAX", "ChangedFiles", "EntryLoader",
-    "OneFile", "Report", "RowSource", "TreeWalk", "Wanted",
+    "Frame", "OneFile", "Report", "RowSource", "TreeWalk", "Wanted",
     "record_problem", "record_too_large",
 ]  # fmt: skip
 
@@ -54,7 +54,7 @@ is, and nobody changes the value of a row. A walk would only push them out."""
 @dataclass(slots=True)
 class Report:
     """What happened on the way. files: looked at. refused: no records, for `problems` (the first of
-    them). denied: files and directories that this user may not read. index: the name of the index
+    them). denied: files and directories that this user may not read. index: the names of indexes
     that said where to look, or "". note: what else there is to say, or ""."""
 
     files: int = 0
@@ -63,6 +63,12 @@ class Report:
     problems: list[dict[str, Value]] = field(default_factory=list)
     index: str = ""
     note: str = ""
+
+    def asked(self, index: str) -> None:
+        """An index said where to look."""
+        known = self.index.split(", ") if self.index else []
+        if index not in known:
+            self.index = ", ".join([*known, index])
 
     def copy(self) -> "Report":
         return replace(self, problems=list(self.problems))
@@ -192,7 +198,7 @@ def _xattr_value(value: bytes) -> Value:
         return value
 
 
-class _Frame:
+class Frame:
     """A directory that is being gone through: read in parts, each sorted; then the parts merged.
 
     current: the entry whose turn it is. size: what its entries were counted in memory. streams: it
@@ -221,23 +227,31 @@ class _Frame:
         return True
 
     def _read(self, reader: StateReader, memory: Allowance) -> None:
-        found = reader.entries(self.number, self._cookie)
-        part = [(name, number) for _, name, number in found]
-        if found:
-            self._cookie = found[-1][0]
-        self._whole = not found
+        part, cookie = self._next_part(reader)
+        self._whole = not cookie
+        self._cookie = cookie
         if self._streams:
             self._rest = iter(part)
             return
-        if not found:
+        if not cookie:
             self._rest = merge(*self._parts)
             self._parts = []
             return
-        size = ENTRY_BYTES * len(found)
+        size = ENTRY_BYTES * len(part)
         memory.take(size, "find")
         self.size += size
         part.sort()
         self._parts.append(part)
+
+    def _next_part(self, reader: StateReader) -> tuple[list[tuple[bytes, int]], int]:
+        """Names and objects, and the cookie behind them; 0 if there are no more."""
+        found = reader.entries(self.number, self._cookie)
+        return [(name, number) for _, name, number in found], found[-1][0] if found else 0
+
+    def _end_with(self, named: list[tuple[bytes, int]]) -> None:
+        """These are all entries, in their order."""
+        self._rest = iter(named)
+        self._whole = True
 
 
 class TreeWalk:
@@ -260,7 +274,7 @@ class TreeWalk:
         self._report = report
         self._memory = memory
         self._deep = deep
-        self._frames: list[_Frame] = []
+        self._frames: list[Frame] = []
         self._single: Entry | None = None
         if stat.S_ISDIR(inode.mode):
             if reader.may_list(number, inode):
@@ -289,7 +303,7 @@ class TreeWalk:
             return None
         return self._take(frame, frame.current)
 
-    def _take(self, frame: _Frame, named: tuple[bytes, int]) -> Entry | None:
+    def _take(self, frame: Frame, named: tuple[bytes, int]) -> Entry | None:
         """The entry whose turn it is; None if it is no row."""
         name, number = named
         inode = self._reader.inode(number)
@@ -311,7 +325,7 @@ class TreeWalk:
 
     def _push(self, number: int, inode: Inode, path: bytes) -> None:
         streams = inode.size > SORTED_ENTRIES_MAX
-        self._frames.append(_Frame(number, path, streams=streams))
+        self._frames.append(Frame(number, path, streams=streams))
 
 
 class OneFile:

@@ -30,7 +30,7 @@ from affs_fuse.query.alone_source import AloneSource
 from affs_fuse.query.execution import Execution
 from affs_fuse.query.index_choice import Choice
 from affs_fuse.query.memory import Allowance, Pool
-from affs_fuse.query.opening import choice_of, find_file, source_of
+from affs_fuse.query.opening import asks_below, choice_of, find_file, source_of
 from affs_fuse.query.parser import parse_query
 from affs_fuse.query.planning import Plan, plan_query
 from affs_fuse.query.rows import Entry
@@ -144,9 +144,11 @@ class Queries:
     async def _choice(
         self, reader: StateReader, source: Source, entry: Entry, plan: Plan
     ) -> tuple[Choice | AloneChoice | None, str]:
-        """The index that would be asked, and what speaks against one."""
+        """The index that would be asked, and what else there is to say of indexes."""
         try:
-            return await self._loader.run(choice_of, reader, source, entry, plan.wanted), ""
+            choice = await self._loader.run(choice_of, reader, source, entry, plan.wanted)
+            below = choice is None and asks_below(source, entry, plan.wanted)
+            return choice, "each directory by its own indexes where they help" if below else ""
         except AffsError as error:
             if error.code != "index.damaged":
                 raise

@@ -5,6 +5,7 @@
 """
 
 import os
+import re
 
 from posix_harness import ROOT, Bench
 
@@ -156,10 +157,12 @@ class QueryBench(Bench):
         return Execution(text, plan, open_source, Allowance(self.pool, self.memory_bytes))
 
     def rows(self, text: str) -> list[auv.Value]:
-        """What the query gives; self.report is what it tells."""
+        """What the query gives; self.report is what it tells, self.given what it gave until it
+        failed."""
         execution = self.execution(text)
         self.report = execution.report
         found: list[auv.Value] = []
+        self.given = found
         try:
             while (given := self.step(execution)) is not None:
                 found += given
@@ -169,14 +172,14 @@ class QueryBench(Bench):
         return found
 
     def how(self, text: str) -> str:
-        """How the records of a query would be found, without the expression of an index."""
+        """How the records of a query would be found, without the expressions of indexes."""
         plan = plan_query(text, parse_query(text), NOW)
         reader = StateReader(self.volume, self.tree_of(plan.source.state), self.credentials)
         entry = self.run(find_file, reader, plan.source.path)
         choice = self.run(choice_of, reader, plan.source, entry, plan.wanted)
         if choice is None:
             return "read"
-        return choice.text.replace(f" ({choice.declared.expression})", "")
+        return re.sub(r" \(\w+\)", "", choice.text)
 
     def step(self, execution: Execution) -> list[auv.Value] | None:
         """One slice: no more than one row from the source."""

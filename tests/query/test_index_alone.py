@@ -52,7 +52,9 @@ def conditions(draw: st.DrawFn, expression: str) -> str:
         f"{expression} between {value} and {other}",
         f"{expression} in [{value}, {other}]", f"{expression} = {value} or {expression} > {other}",
         f"{expression} like 'a%'", f"{expression} like '%b'", f"{expression} like '{LONG}%'",
-        f"{expression} like 'ab'", f"not ({expression} = {value})", f"{expression} % 2 = 0",
+        f"{expression} like 'ab'", f"{expression} like 'a%b'",
+        f"{expression} like 'a_'", f"{expression} = {value} or {expression} like 'a%b'",
+        f"not ({expression} = {value})", f"{expression} % 2 = 0",
         f"type({expression}) = 'Int64'", f"exists {expression}", "b = 1", "@name > 'r2'", "true",
     ]))  # fmt: skip
 
@@ -80,6 +82,8 @@ def pipelines(draw: st.DrawFn, e: str) -> list[str]:
         [f"group count({e}) as n, sum({e}) as s, avg({e}) as m by type({e}) as k"],
         [f"group min({e}) as low, max({e}) as high"],
         [f"group max({e}) as high"],
+        [f"group min({e} * 0.0) as zero"],
+        [f"group count() as n by {e} * 0.0 as k", "sort k"],
         [f"group count() as n, min({e}) as low, max({e}) as high"],
         [f"group sum({e}) as s, avg({e}) as m, count() as n"],
         [f"group collect({e}) as all"],
@@ -126,7 +130,7 @@ def build(records, late, indexed, more) -> tuple[QueryBench, str]:
         bench.put(f"{path}/r{index * 7 % 31:02}{index}", row)
     parent = bench.find(path).number
     if "broken" in more:
-        bench.load(f"{path}/r10x", b"{")
+        bench.load(f"{path}/r99x", b"{")
         bench.load(f"{path}/r01x", b"[1")
     if "links" in more and records:
         first = bench.names(path)[-1].decode()
@@ -158,7 +162,7 @@ def exactly(bench: QueryBench, text: str, indexes: bool) -> tuple:
     try:
         rows = bench.rows(text)
     except AffsError:
-        return asked(bench, text, indexes)
+        return asked(bench, text, indexes), repr(bench.given)
     told = bench.report
     denied = told.denied if bench.credentials is ROOT else "not counted by an index"
     return repr(rows), told.refused, told.problems, denied
@@ -294,3 +298,18 @@ def test_a_query_that_gives_up_gives_its_memory_back() -> None:
         assert "in memory" in bench.report.note or bench.report.note == ""
     finally:
         bench.memory_bytes = QUERY_BYTES_DEFAULT
+
+
+def test_what_was_told_until_it_was_given_up_is_told_once() -> None:
+    bench, path = build([{"a": 1}, {"a": "x"}], [{"a": 5}], ["a"], {"broken", "links"})
+    compared(bench, f"list records {path} | group count() as n by a + 1 as k")
+    compared(bench, f"list records {path} where type(a) = 'Int64' | group count() by a + 1 as k")
+    compared(bench, f"list records {path} | group sum(length(a)) as n by if(a = 1, a, a) as k")
+    assert Alone.given_up.total() == 2
+
+
+def test_what_comes_behind_the_last_row_that_is_wanted_is_not_looked_at() -> None:
+    bench, path = build([{"a": number} for number in range(5)], [], ["a"], {"broken"})
+    for text in ("distinct a | select a | limit 1", "select a | distinct | limit 2"):
+        compared(bench, f"list records {path} | {text}")
+    assert Alone.given_up.total() == 2

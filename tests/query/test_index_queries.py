@@ -19,7 +19,7 @@ from test_query_model import (
 
 from affs_fuse import auv
 from affs_fuse.errors import AffsError
-from affs_fuse.query import index_choice, opening, sources
+from affs_fuse.query import index_choice, index_walk, opening, sources
 
 INDEXED = ["a", "b", "c", "a.x", "lower(a)", "$"]
 MORE = settings(SETTINGS, max_examples=400)
@@ -128,6 +128,7 @@ def compared(bench: QueryBench, text: str) -> None:
 @pytest.fixture(autouse=True)
 def index_whenever_possible(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(index_choice, "COST_BY_INDEX", 0.0)
+    monkeypatch.setattr(index_choice, "SPARED_MIN", -1e9)
     Used.times = 0
 
 
@@ -206,8 +207,93 @@ def test_an_index_is_asked_where_it_spares_most(monkeypatch: pytest.MonkeyPatch)
     assert index_of(f"find {path} where t like '%1'") == ""
     assert index_of(f"list records {path} where n between 3 and 5") == "n"
     bench.directory(f"{path}/below")
-    assert index_of(f"find {path} where n < 10") == ""
+    assert index_of(f"find {path} where n < 10") == "n"
+    assert index_of(f"find {path} where n > 10") == ""
+    assert index_of(f"find {path} | sort n | limit 3") == ""
     assert index_of(f"list records {path} where n < 10") == "n"
+
+
+expressions = st.lists(st.sampled_from(INDEXED), min_size=1, max_size=3, unique=True)
+late = st.lists(st.dictionaries(st.sampled_from("abc"), values, max_size=2), max_size=2)
+
+
+@SETTINGS
+@given(
+    st.lists(st.tuples(records, expressions, late), min_size=2, max_size=3),
+    st.integers(0, 2), simple, chosen, st.lists(stages, max_size=1), endings,
+)  # fmt: skip
+def directories_ask_their_own_indexes(parts, nested, one, first, rest, end) -> None:
+    """Some directories below one, with indexes of their own, among files in front of and behind."""
+    bench, path = build(parts[0][0], [b"{"], parts[0][1], parts[0][2], 2)
+    for number, (rows, indexed, changed) in enumerate(parts[1:]):
+        below = f"{path}/r{number * 7:02}below" + "/deep" * (number == nested)
+        for index, row in enumerate(rows * 2):
+            bench.put(f"{below}/s{index * 7 % 31:03}{index}", row)
+        bench.directory(below)
+        if number != nested:
+            for index, expression in enumerate(indexed):
+                bench.add_index(below, f"j{index}", expression)
+        bench.settle_indexes()
+        for index, row in enumerate(changed):
+            bench.put(f"{below}/s{index * 11:03}y", row)
+    stages_of = [part.text for part in [first, *rest, end] if part is not None]
+    compared(bench, " | ".join([f"find {path} where {one.text}", *stages_of]))
+
+
+def test_directories_ask_their_own_indexes() -> None:
+    directories_ask_their_own_indexes()
+    assert Used.times > 20
+
+
+def test_rows_of_directories_below_come_in_their_places(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With few files named, with many, with directories, and in an order of their own."""
+    bench, path = Bench.directory()
+    for below in ("", "/b", "/b/c", "/z"):
+        for number in range(60):
+            bench.put(f"{path}{below}/{number * 37 % 60:02}", {"n": number, "where": below})
+        bench.add_index(f"{path}{below}", f"n{below}", "n")
+    bench.settle_indexes()
+    parent, name = bench.place(f"{path}/00link")
+    bench.run(bench.namespace.link, bench.find(f"{path}/b/c/05").number, parent, name)
+    for text in ("where n < 3", "where n < 55", "where n in [7, 9] and n > 1 | limit 5"):
+        compared(bench, f"find {path} {text} | select @path, n")
+        assert bench.how(f"find {path} {text}") == "read"
+    bench.indexes = True
+    bench.rows(f"find {path} where n < 3")
+    assert (bench.report.index, bench.report.files) == ("n, n/b, n/b/c, n/z", 13)
+    monkeypatch.setattr(sources, "SORTED_ENTRIES_MAX", 20)
+    monkeypatch.setattr(index_walk, "SORTED_ENTRIES_MAX", 20)
+    compared(bench, f"find {path} where n < 3 | select @path, n")
+    assert Used.times == 4
+
+
+def test_two_indexes_rule_out_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+    bench, path = Bench.directory()
+    for number in range(600):
+        bench.put(f"{path}/{number:04}", {"n": number, "m": number * 7 % 600, "t": number % 3})
+    for name in ("n", "m", "t"):
+        bench.add_index(path, name, name)
+    bench.load(f"{path}/none", b"{")
+    bench.settle_indexes()
+    bench.put(f"{path}/0001", {"n": 7, "m": 7, "t": 0})
+    for text, index, spared in (
+        ("where n < 200 and m < 200", "n, m", 0),
+        ("where n < 200 and m < 200 and t = 1", "n, t, m", 0),
+        ("where n < 5 and m < 200", "n", 3),
+        ("where n < 200 and n + m < 200", "n", 180),
+    ):
+        compared(bench, f"find {path} {text} | select @name, n, m")
+        bench.indexes = True
+        rows = bench.rows(f"find {path} {text} | select n")
+        assert bench.report.index == index
+        assert 0 < bench.report.files - len(rows) <= 2 + spared
+    bench.credentials = ALICE
+    try:
+        bench.rows(f"find {path} where n < 200 and m < 200 | select n")
+        assert bench.report.index in ("n", "m")
+    finally:
+        bench.credentials = ROOT
 
 
 def test_a_kept_state_asks_the_index_that_it_had() -> None:
