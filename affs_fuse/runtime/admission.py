@@ -149,12 +149,16 @@ class Admission:
         """Grows with every change of records in this collection by command."""
         return self._written.get(number, 0)
 
+    def recheck(self, changed: Sequence[Changed]) -> None:
+        """Records were changed by who keeps to one collection alone; they may have names in
+        others, whose unique keys are to be looked at anew."""
+        self._keys.recheck({one.number for one in changed})
+
     # ---- the guard ----
 
     async def prepare(self, admitted: Admitted) -> None:
         """Have the maps of unique keys that the guard will look at."""
-        for collection in _with_keys(admitted):
-            await self._keys.prepare(collection)
+        await self._keys.prepare(_with_keys(admitted))
 
     def guard(self, admitted: Admitted, credentials: Credentials) -> "Noting":
         """In the turn of the change: whether what was prepared still holds. Errors: StepError for

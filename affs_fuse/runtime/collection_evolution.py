@@ -9,13 +9,14 @@ to what; then the records follow, batch by batch; last the new schema alone is d
 - A migration of what is migrated changes nothing: an interrupted evolution is gone through again.
 """
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 
 from affs_fuse.auv import Value, equal, format_compact
 from affs_fuse.errors import AffsError, Category
-from affs_fuse.posix.batches import Changed, Declare, Replace, Seen, Step, StepError
+from affs_fuse.posix.batches import Declare, Replace, Seen, Step, StepError
 from affs_fuse.posix.declarations import Declaration, packed
 from affs_fuse.query.opening import path_error
 from affs_fuse.query.paths import path_text
@@ -33,7 +34,6 @@ from affs_fuse.runtime.collection_verbs import (
     changed,
     demand_settled,
     demand_valid,
-    nothing,
 )
 from affs_fuse.runtime.collections_port import Progress
 from affs_fuse.runtime.expectation import Basis, demand
@@ -201,11 +201,7 @@ class CollectionEvolution:
         self, standing: Standing, steps: Sequence[Step], asker: Asker, *, held: bool
     ) -> int | None:
         """None, or which of the steps was not as it was seen. Errors: record.denied, volume.*"""
-
-        def guard() -> Callable[[Sequence[Changed]], None]:
-            self._verbs.guard(standing, held=held)
-            return nothing
-
+        guard = partial(self._verbs.guard, standing, held=held)
         try:
             await self._steps.carry_out(steps, credentials_of(asker.identity), guard)
         except StepError as error:

@@ -11,6 +11,7 @@ import errno
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from affs_fuse.auv import Value, encode_canonical, equal
 from affs_fuse.errors import AffsError, Category
@@ -37,7 +38,7 @@ from affs_fuse.runtime.steps import Steps
 
 __all__ = [
     "EXAMPLES_MAX", "CollectionVerbs", "Examples", "Standing", "basis_of", "changed",
-    "demand_settled", "demand_valid", "nothing",
+    "demand_settled", "demand_valid",
 ]  # fmt: skip
 
 EXAMPLES_MAX = 20
@@ -210,14 +211,17 @@ class CollectionVerbs:
         held = [one for one in opened if number in await self._run(self._files.parents_of, one)]
         await self._steps.fetch(held)
 
-    def guard(self, standing: Standing, *, held: bool = True) -> None:
-        """In the turn of the change. held: no command may have changed a record. Errors: StepError;
-        NodeMissing."""
+    def guard(
+        self, standing: Standing, *, held: bool = True
+    ) -> Callable[[Sequence[Changed]], None]:
+        """In the turn of the change. held: no command may have changed a record. What is to be done
+        with what was changed. Errors: StepError; NodeMissing."""
         number = standing.seen.number
         known = standing.collection.declaration if standing.collection is not None else None
         written = held and self._admission.written(number) != standing.written
         if written or self._declaration(number) is not known:
             raise StepError(0, posix_error(errno.ESTALE), changed=True)
+        return self._admission.recheck
 
     async def put(
         self, standing: Standing, declaration: Declaration, credentials: Credentials
@@ -226,12 +230,8 @@ class CollectionVerbs:
         data = packed(declaration) if declaration else b""
         step = Declare(standing.parts, data, standing.seen)
 
-        def guard() -> Callable[[Sequence[Changed]], None]:
-            self.guard(standing)
-            return nothing
-
         try:
-            await self._steps.carry_out([step], credentials, guard)
+            await self._steps.carry_out([step], credentials, partial(self.guard, standing))
         except StepError as error:
             if not error.changed:
                 raise path_error(error.error, standing.shown) from None
@@ -240,10 +240,6 @@ class CollectionVerbs:
 
 
 _DAMAGED: Declaration = {"schema": "damaged"}
-
-
-def nothing(changed: Sequence[Changed]) -> None:
-    """There is nothing to be noted."""
 
 
 def changed(shown: str) -> AffsError:

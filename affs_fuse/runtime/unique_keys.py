@@ -8,7 +8,7 @@ through the mount may be missed until then; `check` looks at all. A hit is looke
 is refused, so a record that has long another key is in nobody's way.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import trio
@@ -70,12 +70,32 @@ class UniqueKeys:
         self._maps: dict[int, KeyMap] = {}
         self._filling = trio.Lock()
 
-    async def prepare(self, collection: Collection) -> None:
-        """Let `get` have a map of this collection that is as new as may be, unless there are
-        indexes. Errors: collection.too_many; those of loading."""
-        if await self._run(self.by_index, collection) is not None:
-            self._maps.pop(collection.number, None)
-            return
+    async def prepare(self, collections: Sequence[Collection]) -> None:
+        """Let `get` have maps of these collections, all at once, that are as new as may be; none of
+        those that have indexes. Errors: collection.too_many; those of loading."""
+        wanted = []
+        for collection in collections:
+            if await self._run(self.by_index, collection) is not None:
+                self._maps.pop(collection.number, None)
+            else:
+                wanted.append(collection)
+        if len(wanted) > 1:
+            await self._check_count(wanted)
+        for collection in wanted:
+            await self._prepare(collection, {one.number for one in wanted})
+
+    async def _check_count(self, collections: list[Collection]) -> None:
+        """Errors: collection.too_many for more than all maps together can have."""
+        count = 0
+        async with self._reading.whole() as reader:
+            for collection in collections:
+                inode = await self._run(reader.inode, collection.number)
+                count += inode.size if inode is not None else 0
+        if count > RECORDS_MAX:
+            raise _too_many(count, len(collections))
+
+    async def _prepare(self, collection: Collection, kept: set[int]) -> None:
+        """kept: whose maps are wanted, too."""
         async with self._filling:  # meanwhile no command changes a record there: `get` has none
             number = collection.number
             known = self.get(collection)
@@ -85,7 +105,7 @@ class UniqueKeys:
             if known is None:
                 assert collection.target is not None
                 known = KeyMap(collection, holders=[{} for _ in collection.target.unique])
-            await self._fill(number, known)
+            await self._fill(number, known, kept)
 
     def by_index(self, collection: Collection) -> IndexedKeys | None:
         """Indexes to look keys up in now, if each unique key has one that is ready. Errors:
@@ -119,18 +139,25 @@ class UniqueKeys:
             for number in numbers & known.known.keys():
                 known.forget(number)
 
+    def recheck(self, numbers: set[int]) -> None:
+        """These files have another content, and nobody noted their keys: whoever asks next looks at
+        them anew."""
+        for known in self._maps.values():
+            if numbers & known.known.keys():
+                known.change = -1
+
     def settle(self, fresh: list[int]) -> None:
         """A command that noted all that it did changed directories whose maps were fresh."""
         for number in fresh:
             self._maps[number].change = self._files.directory_change(number)
 
-    async def _fill(self, number: int, known: KeyMap) -> None:
+    async def _fill(self, number: int, known: KeyMap, kept: set[int]) -> None:
         async with self._reading.whole() as reader:
             inode = await self._run(reader.inode, number)
             if inode is None:
                 return
             if inode.size > RECORDS_MAX:
-                raise _too_many(inode.size)
+                raise _too_many(inode.size, 1)
             seen = set()
             files = self._reading.files(reader, number, inode)
             while (entry := await files.next()) is not None:
@@ -144,8 +171,9 @@ class UniqueKeys:
                 known.forget(gone)
         known.change = inode.change
         self._maps[number] = known
-        while sum(len(one.known) for one in self._maps.values()) > RECORDS_MAX:
-            del self._maps[next(iter(self._maps))]
+        others = [one for one in self._maps if one not in kept]
+        while others and sum(len(one.known) for one in self._maps.values()) > RECORDS_MAX:
+            del self._maps[others.pop(0)]
 
     def holder(
         self, known: KeyMap, keys: Keys, others: set[int]
@@ -166,9 +194,10 @@ class UniqueKeys:
         return None
 
 
-def _too_many(count: int) -> AffsError:
+def _too_many(count: int, collections: int) -> AffsError:
+    what = "a collection" if collections == 1 else f"a change of {collections} collections"
     return AffsError(
         "collection.too_many", Category.UNSUPPORTED,
-        f"a collection of {count:,} records: commands hold keys unique up to {RECORDS_MAX:,}",
+        f"{what} of {count:,} records: commands hold keys unique up to {RECORDS_MAX:,}",
         hint="with an index of each unique key there is no limit: index PATH FIELD",
     )  # fmt: skip

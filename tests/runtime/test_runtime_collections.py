@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+import pytest
 import trio
 from runtime_engine import ROOT, RealRuntime, running
 from runtime_fake import OTHER, OWNER, Desk
@@ -10,6 +11,7 @@ from runtime_fake import OTHER, OWNER, Desk
 from affs_fuse import auv
 from affs_fuse.core.constants import ITEM_COLLECTION
 from affs_fuse.posix.namespace import Changes
+from affs_fuse.runtime import unique_keys
 from affs_fuse.runtime.policy import Identity
 
 SUPER = Identity(uid=0, gid=0, user="root")
@@ -218,6 +220,44 @@ async def test_a_record_with_names_in_two_collections() -> None:
         again = await number_of(runtime, "p")
         await runtime.engine.run(runtime.namespace.link, record, again, b"second")
         assert (await check(desk))[1]["violations"] == 0, "one record, however many names"
+
+
+async def test_an_evolution_is_told_to_other_collections_with_the_record() -> None:
+    async with running() as runtime:
+        desk = await make(runtime)
+        await runtime.mkdir("q", 0o755)
+        await desk.ok('declare /p {"fields": {"mail": "Int64"}}')
+        either = {"fields": {"mail": {"type": ["Int64", "String"]}}, "unique": ["mail"]}
+        await desk.ok(f"declare /q {auv.format_compact(either)}")
+        await desk.ok('create /p/a {"mail": 1}')
+        record, other = await number_of(runtime, "p", "a"), await number_of(runtime, "q")
+        await runtime.engine.run(runtime.namespace.link, record, other, b"a")
+        assert (await desk.error('create /q/b {"mail": 1}'))["details"]["other"] == "/q/a"
+        await desk.ok("evolve /p convert mail String --yes")
+        error = await desk.error('create /q/b {"mail": "1"}')
+        assert (error["code"], error["details"]["other"]) == ("record.schema", "/q/a")
+        await desk.ok('create /q/b {"mail": 1}')
+
+
+async def test_keys_that_memory_cannot_hold_at_once_are_a_limit(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(unique_keys, "RECORDS_MAX", 10)
+    async with running() as runtime:
+        desk = await make(runtime, 6)
+        await runtime.mkdir("q", 0o755)
+        await desk.ok(f"declare /q {auv.format_compact(IDS)}")
+        made = [{"create": f"/q/r{n}", "value": {"id": n}} for n in range(6)]
+        await desk.ok(f"batch {json.dumps(made)}")
+        changes = [{"update": f"/{one}/r0", "changes": ["set", "id", 9]} for one in "pq"]
+        error = await desk.error(f"batch {json.dumps(changes)}")
+        assert error["code"] == "collection.too_many"
+        assert "2 collections of 12 records" in error["message"]
+        for change in changes:  # one after the other each has room
+            await desk.ok(f"batch {json.dumps([change])}")
+        for one in "pq":
+            await desk.ok(f"index /{one} id")
+        await desk.ok(f"batch {json.dumps(changes)}")
 
 
 async def test_who_may() -> None:
