@@ -14,6 +14,7 @@ from typing import NamedTuple
 from affs_fuse.auv.ajis import Frame, Parser
 from affs_fuse.auv.ajis_quick import format_quick, parse_quick
 from affs_fuse.auv.ajis_source import Source
+from affs_fuse.auv.ajis_tokens import read_key
 from affs_fuse.auv.limits import DEFAULT_LIMITS
 from affs_fuse.auv.values import Value
 
@@ -135,6 +136,13 @@ class _Editor:
             if kept and member.key is not None:
                 self.change(member.span, value[member.key])
         old = {member.key for member in span.members}
+        for index, (member, key) in enumerate(zip(span.members, value, strict=False)):
+            if not stays[index] and key not in old:  # another one in its place
+                end = read_key(self._source, member.start)[1]
+                self._edits.append(_Edit(member.start, end, format_quick(key)))
+                self.change(member.span, value[key])
+                stays[index] = True
+                old.add(key)
         colon = self._colon(span)
         added = [
             format_quick(key) + colon + format_quick(one)

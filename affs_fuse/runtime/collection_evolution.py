@@ -14,14 +14,13 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
 
-from affs_fuse.auv import Value, equal, format_compact
+from affs_fuse.auv import Value, equal
 from affs_fuse.errors import AffsError, Category
 from affs_fuse.posix.batches import Declare, Replace, Seen, Step, StepError
 from affs_fuse.posix.declarations import Declaration, packed
 from affs_fuse.query.opening import path_error
-from affs_fuse.query.paths import path_text
+from affs_fuse.query.paths import path_named, path_text
 from affs_fuse.query.schema_changes import Evolution, parse_evolution
-from affs_fuse.query.sources import RECORD_BYTES_MAX, record_too_large
 from affs_fuse.runtime.asker import Asker
 from affs_fuse.runtime.collection_reading import CollectionReading, not_declared
 from affs_fuse.runtime.collection_survey import Counts, Judged, Survey
@@ -39,7 +38,7 @@ from affs_fuse.runtime.collections_port import Progress
 from affs_fuse.runtime.expectation import Basis, demand
 from affs_fuse.runtime.ports import Plain
 from affs_fuse.runtime.queries import credentials_of
-from affs_fuse.runtime.records import ATTEMPTS_MAX, BATCH_BYTES_MAX, BATCH_MAX, busy
+from affs_fuse.runtime.records import ATTEMPTS_MAX, BATCH_BYTES_MAX, BATCH_MAX, busy, changed_text
 from affs_fuse.runtime.steps import Steps
 
 __all__ = ["CollectionEvolution"]
@@ -248,7 +247,5 @@ def _replacement(standing: Standing, judged: Judged) -> Replace | None:
     if judged.findings or equal(judged.before, judged.after):
         return None
     entry = judged.entry
-    text = format_compact(judged.after).encode() + b"\n"
-    if len(text) > RECORD_BYTES_MAX:
-        raise record_too_large(entry.path, len(text))
+    text = changed_text(judged.text, judged.before, judged.after, path_named(entry.path))
     return Replace((*standing.parts, entry.name), text, Seen(entry.number, entry.inode))

@@ -294,10 +294,11 @@ class Dispatcher:
         self, context: Context, invocation: Invocation, error: str, result: Plain
     ) -> None:
         """One entry for each effect, one more for a failure; one at least."""
-        effects = [effect.to_entry() for effect in context.effects.all()]
+        written = context.effects.written
+        effects = [one.to_entry() for one in context.effects.all() if one.before or not written]
         for effect in effects:
             await self._append(context, invocation, "", result, effect)
-        if error or not (effects or context.effects.written):
+        if error or not (effects or written):
             await self._append(context, invocation, error, result, {"before": {}, "after": {}})
 
     async def _append(

@@ -190,7 +190,7 @@ class Engine:
         self.change_records, self.plan_records = verbs.change, verbs.plan
         self.take_back_records = verbs.take_back
         self.plan_taking_back = verbs.plan_taking_back
-        imports = Imports(files, records, self.run, commit, self._volume.clock)
+        imports = Imports(files, records, self.run, commit, self._volume.clock, verbs.log)
         self.import_records, self.drop_import = imports.carry_out, imports.drop
         self.imports = imports.unfinished
         histories = Histories(self._volume, self._loader, self._states)

@@ -9,6 +9,7 @@ goes on, in smaller batches for a while.
 import hashlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, NamedTuple
 
 from affs_fuse.auv import Value
@@ -21,10 +22,12 @@ from affs_fuse.query.editing import parse_changes
 from affs_fuse.query.paths import path_named
 from affs_fuse.runtime.import_names import NameProblem, Namer
 from affs_fuse.runtime.import_order import ImportOrder, Progress, cursor_value, packed_cursor
+from affs_fuse.runtime.import_traces import ImportTraces, LogImport
 from affs_fuse.runtime.inputs import Input
 from affs_fuse.runtime.policy import Identity
 from affs_fuse.runtime.ports import Listener, Plain
 from affs_fuse.runtime.record_operations import Operation
+from affs_fuse.runtime.record_reversal import Trace
 from affs_fuse.runtime.records import BATCH_MAX, Records
 from affs_fuse.runtime.rehearsal import Rehearsal
 
@@ -69,7 +72,7 @@ class ImportRun:
     def __init__(
         self, order: ImportOrder, target: Target, known: bytes | None, files: FilesByPath,
         records: Records, run: Callable[..., Awaitable[Any]], commit: Callable[[], Awaitable[Any]],
-        clock: Clock, listener: Listener,
+        clock: Clock, listener: Listener, log: LogImport | None = None,
     ) -> None:  # fmt: skip
         self._order = order
         self._target = target
@@ -97,6 +100,7 @@ class ImportRun:
         self._reader = make_reader(terms.format, terms.delimiter, terms.types)
         self._reader.go_on(self._before.mark)
         self._done = self._before
+        self._traces = ImportTraces(records.traces_max, log, whole=not order.resume)
         self._number = self._before.records
         self._batch: list[_Waiting] = []
         self._batch_from = 0
@@ -314,8 +318,9 @@ class ImportRun:
         payload = packed_cursor(self._terms, progress, digest.digest(), self._about)
         cursor = Cursor(self._target.path, self._target.directory, payload)
         await self._records.apply(
-            operations, self._target.identity, cursor=cursor, durable=False
-        )
+            operations, self._target.identity, cursor=cursor, durable=False,
+            write=self._traces.take,
+        )  # fmt: skip
         self._digest, self._hashed = digest, progress.mark.offset
         self._unhashed = self._unhashed[count:]
 
@@ -328,7 +333,10 @@ class ImportRun:
         if self._order.all_or_nothing or self._order.dry_run:
             return
         end = Cursor(self._target.path, self._target.directory, b"")
-        await self._records.apply([], self._target.identity, cursor=end)
+        await self._records.apply(
+            [], self._target.identity, cursor=end, spare_bytes=self._traces.size,
+            write=lambda _, room: self._traces.finish(self._summary(), room=room is not None),
+        )  # fmt: skip
 
     async def _all_at_once(self) -> None:
         """Errors: import.refused; those of the first record that cannot be made."""
@@ -346,8 +354,16 @@ class ImportRun:
         if operations and self._order.dry_run:
             await self._records.rehearse(operations, self._target.identity, self._rehearsal)
         elif operations:
-            await self._records.apply(operations, self._target.identity)
+            await self._records.apply(
+                operations, self._target.identity, write=partial(self._write_all, progress)
+            )
         self._done = progress
+
+    def _write_all(
+        self, progress: Progress, rows: list[Plain], traces: list[Trace] | None
+    ) -> None:
+        self._traces.take(rows, traces)
+        self._traces.finish({**self._summary(), **progress.counts()}, room=True)
 
 
 def nothing_unfinished(path: str) -> AffsError:

@@ -10,6 +10,7 @@ Invariants:
 
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from affs_fuse.clock import Clock
@@ -21,8 +22,9 @@ from affs_fuse.runtime.import_order import ImportOrder, cursor_value
 from affs_fuse.runtime.import_run import ImportRun, Target, nothing_unfinished
 from affs_fuse.runtime.inputs import Input
 from affs_fuse.runtime.policy import Identity
-from affs_fuse.runtime.ports import Listener, Plain
+from affs_fuse.runtime.ports import Listener, Logged, Plain
 from affs_fuse.runtime.queries import credentials_of
+from affs_fuse.runtime.record_reversal import Trace
 from affs_fuse.runtime.records import Records
 from affs_fuse.runtime.session import Session
 
@@ -30,7 +32,8 @@ __all__ = ["Imports"]
 
 
 class Imports:
-    """run: of the engine. commit: makes durable what was done. Loop thread only."""
+    """run: of the engine. commit: makes durable what was done. log: puts an entry into the
+    operation log (RecordVerbs.log). Loop thread only."""
 
     def __init__(
         self,
@@ -39,26 +42,29 @@ class Imports:
         run: Callable[..., Awaitable[Any]],
         commit: Callable[[], Awaitable[Any]],
         clock: Clock,
+        log: Callable[[Logged, Plain, int, list[Trace] | None], None],
     ) -> None:
         self._files = files
         self._records = records
         self._run = run
         self._commit = commit
         self._clock = clock
+        self._log = log
         self._at_work: set[int] = set()
 
     async def carry_out(
         self, order: ImportOrder, asker: Session, input: Input, listener: Listener,
-        begin: Callable[[], Awaitable[None]],
-    ) -> Plain:
-        """Import all of an input. begin: called when it is wanted. The summary (as ports.py says).
+        begin: Callable[[], Awaitable[None]], logged: Logged | None = None,
+    ) -> Plain:  # fmt: skip
+        """Import all of an input. begin: called when it is wanted. logged: makes the entry of the
+        operation log. The summary (as ports.py says).
         Errors: import.*, record.*, query.*; volume.*, device.*"""
         target = await self._target(order.path, asker.identity)
         with self._alone(target, order.dry_run):
             known = await self._run(self._files.cursor_of, target.directory)
             run = ImportRun(
                 order, target, known, self._files, self._records, self._run, self._commit,
-                self._clock, listener,
+                self._clock, listener, partial(self._log, logged) if logged is not None else None,
             )  # fmt: skip
             await begin()
             return await run.carry_out(input)

@@ -238,13 +238,13 @@ class EnginePort(Protocol):
 
     async def import_records(
         self, order: ImportOrder, asker: Session, input: Input, listener: Listener,
-        begin: Callable[[], Awaitable[None]],
-    ) -> Plain:
+        begin: Callable[[], Awaitable[None]], logged: Logged | None = None,
+    ) -> Plain:  # fmt: skip
         """Makes records of all of an input (docs/specs/Transfer.md). begin: called when input is
-        wanted. To the listener go what was refused (record, line, column, code, message; name,
-        text) and progress. records, created, replaced, skipped, refused (counts), resumed_at
-        (records of before), dry_run, exit_status; the counts stand in the details of errors, too.
-        import.*, record.*, query.*; input.*"""
+        wanted. logged: as of `change_records`, for an entry at the end. To the listener go what was
+        refused (record, line, column, code, message; name, text) and progress. records, created,
+        replaced, skipped, refused (counts), resumed_at (records of before), dry_run, exit_status;
+        the counts stand in the details of errors, too. import.*, record.*, query.*; input.*"""
 
     async def imports(self, asker: Session) -> list[Plain]:
         """Unfinished imports into directories within the asker's reach: path, damaged (bool; then

@@ -69,13 +69,17 @@ class RecordVerbs:
         return operations_of(traces)
 
     def _write(self, logged: Logged, rows: list[Plain], traces: list[Trace] | None) -> None:
-        """In the turn of the change. What cannot be written does not make it a failure."""
-        count = {"records": len(rows)}
+        self.log(logged, _result(rows), len(rows), traces)
+
+    def log(self, logged: Logged, result: Plain, changed: int, traces: list[Trace] | None) -> None:
+        """An entry, in the turn of the change. traces: None where it cannot be taken back. What
+        cannot be written does not make the change a failure."""
+        count = {"records": changed}
         packed = pack_traces(traces) if traces is not None else b""
         more: Plain = {}
         if traces is None or len(packed) > self._volume.log.beside_max:
             packed, more = b"", {"too_large": True}
-        entry = {**logged(_result(rows), count, count), **more}
+        entry = {**logged(result, count, count), **more}
         try:
             append_entry(self._volume, entry, packed, seq=self._volume.generation)
         except AffsError as problem:

@@ -47,7 +47,9 @@ from affs_fuse.runtime.record_reversal import Trace, kept_fields, size_of
 from affs_fuse.runtime.rehearsal import Rehearsal
 from affs_fuse.runtime.steps import SLICE_OPERATIONS, Journal, Steps
 
-__all__ = ["ATTEMPTS_MAX", "BATCH_BYTES_MAX", "BATCH_MAX", "Records", "Write", "busy"]
+__all__ = [
+    "ATTEMPTS_MAX", "BATCH_BYTES_MAX", "BATCH_MAX", "Records", "Write", "busy", "changed_text",
+]  # fmt: skip
 
 BATCH_MAX = 1000
 """Operations in one turn of the loop: about a tenth of a second."""
@@ -137,10 +139,12 @@ class Records:
         cursor: Cursor | None = None,
         durable: bool = True,
         write: Write | None = None,
+        spare_bytes: int = 0,
     ) -> list[Plain]:
         """One row for each, in order: action, path, id, version; with update and erase, before.
         cursor: of an import, put in the same turn. durable: otherwise the caller commits. write:
         called in the same turn, and in the same commit with what it puts into the operation log.
+        spare_bytes: that it puts there beside what these operations leave.
         Errors: record.*, plan.stale; import.directory; volume.*, device.*; `operation` (from 0)
         among the details."""
         credentials = _credentials(identity)
@@ -152,7 +156,7 @@ class Records:
                 changed = await self._steps.carry_out(
                     [one.step for one in prepared], credentials,
                     partial(self._admission.guard, admitted, credentials), cursor=cursor,
-                    durable=durable, journal=self._journal(prepared, write),
+                    durable=durable, journal=self._journal(prepared, write, spare_bytes),
                 )  # fmt: skip
             except StepError as error:
                 _demand_changed(error, prepared)
@@ -160,7 +164,13 @@ class Records:
             return [_result(one, after) for one, after in zip(prepared, changed, strict=True)]
         raise busy()
 
-    def _journal(self, prepared: list[_Prepared], write: Write | None) -> Journal | None:
+    @property
+    def traces_max(self) -> int:
+        return self._traces_max
+
+    def _journal(
+        self, prepared: list[_Prepared], write: Write | None, spare_bytes: int
+    ) -> Journal | None:
         if write is None:
             return None
         size = _traces_size(prepared)
@@ -171,7 +181,8 @@ class Records:
             traces = [_trace(one, after) for one, after in pairs] if fits else None
             write([_result(one, after) for one, after in pairs], traces)
 
-        return Journal(1 + min(size, self._traces_max) // SPARE_BYTES, written)
+        room = min(size, self._traces_max) + spare_bytes
+        return Journal(1 + room // SPARE_BYTES, written)
 
     # ---- before ----
 
@@ -239,7 +250,7 @@ class Records:
                 admitted.members += members
                 for member in members:
                     after = self._admission.value(member, after, new=False)
-            text = _changed_text(data, before, after, operation.path)
+            text = changed_text(data, before, after, operation.path)
             step = Replace(path, text, seen)
             return _Prepared(operation, step, version, before, after, text, data)
         if operation.verb == "erase":
@@ -373,7 +384,7 @@ def _text_of(value: Value, path: str) -> bytes:
     return _bounded(format_quick(value) + "\n", path)
 
 
-def _changed_text(data: bytes, before: Value, after: Value, path: str) -> bytes:
+def changed_text(data: bytes, before: Value, after: Value, path: str) -> bytes:
     """A record with another value; of its text what did not change stays."""
     text, plain = data.decode(), format_quick(before)
     if text.startswith(plain) and not text[len(plain) :].strip("\n"):  # as commands write it

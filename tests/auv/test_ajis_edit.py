@@ -39,6 +39,7 @@ SETTINGS = """\
         ({"limits": {"high": 9000}}, [('"low": 1_000, ', "")]),
         ({"limits": {"low": 1000, "high": 9000, "x": []}}, [("9 000 ", '9 000, "x": [] ')]),
         ({"limits": {"low": 1000, "top": 9}}, [('"high": 9 000', '"top": 9')]),
+        ({"limits": {"least": 1000, "high": 9000}}, [('"low"', '"least"')]),
         ({"limits": None}, [('{ "low": 1_000, "high": 9 000 }', "null")]),
         ({"more": True}, [('9 000 }\n}', '9 000 },\n  "more": true\n}')]),
         ({}, []),

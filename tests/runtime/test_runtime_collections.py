@@ -222,6 +222,21 @@ async def test_a_record_with_names_in_two_collections() -> None:
         assert (await check(desk))[1]["violations"] == 0, "one record, however many names"
 
 
+async def test_an_evolution_keeps_comments_and_layout() -> None:
+    async with running() as runtime:
+        desk = await make(runtime, 1, {"fields": {"id": "Int64", "old": "Int64"}})
+        await overwrite(runtime, "r0", b'{\n  // its number\n  "id": 0x10,\n  "old": 2 // years\n}')
+        await desk.ok("evolve /p convert id String rename old age add x {\"default\": []} --yes")
+        handle = await runtime.engine.run(
+            runtime.namespace.open, await number_of(runtime, "p", "r0"), 0, ROOT
+        )
+        text = await runtime.engine.run(runtime.namespace.read, handle, 0, 1000)
+        await runtime.engine.release(handle)
+        assert text.decode() == (
+            '{\n  // its number\n  "id": "16",\n  "age": 2, // years\n  "x": []\n}'
+        )
+
+
 async def test_an_evolution_is_told_to_other_collections_with_the_record() -> None:
     async with running() as runtime:
         desk = await make(runtime)

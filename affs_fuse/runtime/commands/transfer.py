@@ -122,7 +122,7 @@ async def _import(context: Context, options: ImportOptions) -> Value:
             context.effects.note({}, {})
 
         return await context.engine.import_records(
-            order, context.session, input, context.reply, begin
+            order, context.session, input, context.reply, begin, context.effects.entry
         )
 
 
