@@ -17,6 +17,7 @@ from affs_fuse.errors import AffsError
 from affs_fuse.query.conversion import converted
 from affs_fuse.query.functions import FUNCTIONS
 from affs_fuse.query.lexer import KEYWORDS
+from affs_fuse.query.parser import AGGREGATES
 from affs_fuse.query.rows import ATTRIBUTES
 from affs_fuse.query.schema_check import Violation, violations
 from affs_fuse.query.schema_reading import parse_schema
@@ -226,10 +227,19 @@ def test_the_query_page_has_every_word_of_the_language() -> None:
     for function in [*FUNCTIONS, "now"]:
         assert f"`{function}(" in text
         assert f"{function}(" in shown, f"no example of {function}"
+    words = {*re.findall(r"[a-z_]+", shown)}
     for attribute in ATTRIBUTES:
         assert f"`{attribute}`" in text
+        assert attribute in words, f"no example of @{attribute}"
     for keyword in KEYWORDS:
         assert f"`{keyword}`" in text
+        assert keyword in words, f"no example of {keyword}"
+    stages = "find list get files records where select sort limit skip distinct count group join"
+    for word in [*stages.split(), "changed", "since", "outer", "with", "div", *AGGREGATES]:
+        assert word in words, f"no example of {word}"
+    signs = "= == != <> < <= > >= + - * / % [ { $"
+    for sign in signs.split():
+        assert f" {sign}" in shown, f"no example of {sign}"
 
 
 @pytest.mark.parametrize(

@@ -78,7 +78,8 @@ def test_damaged_data_is_found_below_good_copies(folder: Path) -> None:
         assert damaged(mounted, "/a")[0]["path"] == "/a/b/file"
         assert damaged(mounted, "/a/b/file", "--state", "first")[0]["state"] == "first"
         assert verify(mounted, "/other")[0] == []
-        for path in ("/../etc", "/a/../other", "/nothing"):  # of the volume, and no other way
+        assert verify(mounted, "/a/../other")[0] == []
+        for path in ("/../etc", "/nothing"):  # of the volume, and no other way
             refused = json.loads(mounted.affsctl("verify", path, status=16))
             assert refused["error"]["code"] == "verification.path"
         assert verify(mounted, "--since", "first")[0] == []

@@ -32,7 +32,7 @@ def test_an_import_is_taken_back_and_done_again(
     assert len(after) == 4
     (entry,) = client.run("log --limit 1")
     assert (entry["command"], entry["result"]["records"]) == ("import", len(values))
-    plan = client.run("undo --dry-run")["plan"]["operations"][0]["changes"]
+    plan = client.run("undo --dry-run")["plan"]["changes"]
     assert sorted(one["action"] for one in plan) == ["erase", "erase", "erase", "update"]
     client.run("undo")
     assert contents(directory) == before

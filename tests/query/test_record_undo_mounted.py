@@ -63,4 +63,4 @@ def test_undo_survives_a_restart(mounted: Mounted, client: Client) -> None:
         again.run(f"undo --operation {row['number']}")
         assert (mounted.directory / "p/a").read_text() == "1\n"
         dry = again.run("redo --dry-run")
-        assert dry["plan"]["operations"][0]["changes"][0]["action"] == "erase"
+        assert dry["plan"]["changes"][0]["action"] == "erase"

@@ -180,7 +180,7 @@ _FIELDS = (
     Field("id", "Id", FieldKind.ID),
     Field("version", "Version"),
 )
-_PLAN = (Field("changes", "Would change", FieldKind.COUNT), *UNDO_FIELDS)
+_PLAN = (Field("changes", "Would change", FieldKind.LIST), *UNDO_FIELDS)
 
 
 def _result(headline: str) -> Schema:
@@ -253,7 +253,7 @@ ERASE = Command(
     summary="take a record away",
     description=(
         "It stays in the kept states that have it. (`delete` is about kept states themselves.) "
-        "The answer has what it was."
+        "The answer has what it was, and `undo` brings it back as it was."
     ),
     options=EraseOptions,
     run=_run_erase,

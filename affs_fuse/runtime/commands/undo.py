@@ -70,6 +70,7 @@ async def _plan_of(context: Context, entries: list[Plain]) -> Plan:
     """The first rollback among them is planned as it would be now; so are changes of records, as
     far as none is taken back before them."""
     planned: list[Value] = []
+    changes: list[Value] = []
     rollback: Plain | None = None
     for entry in entries:
         check_reversible(entry)
@@ -83,14 +84,14 @@ async def _plan_of(context: Context, entries: list[Plain]) -> Plan:
             step["rollback"] = {key: rollback[key] for key in rollback if key != "basis"}
         if "records" in entry["before"] and not planned:
             plan = await context.engine.plan_taking_back(entry["number"], context.session)
-            step["changes"] = plan["changes"]
+            changes = plan["changes"]
         planned.append(step)
     basis: list[Value] = [
         [entry["number"] for entry in entries],
         rollback["basis"] if rollback is not None else None,
     ]
     undo = {"possible": True, "how": "`redo` does it again", "until_ns": None, "why": ""}
-    return Plan({"operations": planned, "undo": undo}, basis)
+    return Plan({"operations": planned, "changes": changes, "undo": undo}, basis)
 
 
 async def _reverse_all(context: Context, entries: list[Plain]) -> list[Plain]:
@@ -138,7 +139,10 @@ async def _plan_redo(context: Context, options: NoOptions) -> Plan:
     return await _plan_of(context, [await _last_undo(context)])
 
 
-_PLAN_FIELDS = (Field("operations", "Would take back", FieldKind.LIST),)
+_PLAN_FIELDS = (
+    Field("operations", "Would take back", FieldKind.LIST),
+    Field("changes", "Would change", FieldKind.LIST, wide=True),
+)
 _ERRORS = (
     "undo.nothing", "undo.impossible", "state.changed", "setting.changed", "collection.changed",
     "record.changed", "record.schema", "record.denied", "state.reclaimed", "state.label_taken",
