@@ -131,13 +131,20 @@ class _Average(_Sum):
 
 
 class _Minimum:
+    _word = "min"
     _sign = -1
 
     def __init__(self, span: Span, memory: Allowance) -> None:
+        self._memory = memory
         self._best: Value = None
+        self._size = 0
 
     def add(self, value: Value) -> None:
         if self._best is None or compare_values(value, self._best) * self._sign > 0:
+            size = size_of(value)
+            if size > self._size:
+                self._memory.take(size - self._size, self._word)
+                self._size = size
             self._best = value
 
     def add_many(self, value: Value, times: int) -> None:
@@ -148,6 +155,7 @@ class _Minimum:
 
 
 class _Maximum(_Minimum):
+    _word = "max"
     _sign = 1
 
 

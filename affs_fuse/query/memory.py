@@ -40,8 +40,7 @@ class Allowance:
                 Category.NO_SPACE,
                 f"{stage} would keep more than {self.bytes_max:,} bytes in memory, "
                 "the limit of a query",
-                hint=f"narrow it down with where or limit, or give it up to "
-                f"{QUERY_BYTES_MAX // MIB} MiB: --memory MIB",
+                hint=f"narrow it down with where or limit{self._more()}",
                 details={"limit_bytes": self.bytes_max, "stage": stage},
             )
         pool = self._pool
@@ -58,6 +57,13 @@ class Allowance:
         pool.used += size
         if used > self.peak:
             self.peak = used
+
+    def _more(self) -> str:
+        """How it can be given more."""
+        if self.bytes_max >= QUERY_BYTES_MAX:
+            return "; no query is given more"
+        most = QUERY_BYTES_MAX // MIB
+        return f", or give it up to {most} MiB: `--memory MIB` in front of the query"
 
     def give(self, size: int) -> None:
         """Something of this size is not kept any more."""

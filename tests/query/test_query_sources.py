@@ -9,7 +9,7 @@ from query_harness import QueryBench
 from affs_fuse.core.constants import NAME_MAX
 from affs_fuse.errors import AffsError
 from affs_fuse.posix.namespace import Changes
-from affs_fuse.query.memory import Allowance, Pool
+from affs_fuse.query.memory import QUERY_BYTES_MAX, Allowance, Pool
 
 
 def names(rows: list[dict]) -> list[str]:
@@ -218,16 +218,26 @@ def test_memory_is_refused_by_name_and_given_back(bench: QueryBench) -> None:
         ("find /d | sort n", "sort"), ("find /d | distinct t, n", "distinct"),
         ("find /d | group collect(t) as all", "collect"),
         ("find /d | group count() by t, n", "group"),
+        ("find /d | group min(t) by n", "min"), ("find /d | group max([t]) as m by n", "max"),
         ("find /d | join (find /d) on n = n as o", "join"),
+        ("find /d | select n, t | sort n desc | limit 70", "sort"),
     ]:  # fmt: skip
         with pytest.raises(AffsError) as caught:
             bench.rows(query)
         assert caught.value.code == "query.memory"
         assert caught.value.details["stage"] == stage
-        assert "--memory" in caught.value.hint
+        assert "--memory MIB" in caught.value.hint
+        assert caught.value.details["limit_bytes"] == bench.memory_bytes
         assert bench.pool.used == 0
     assert len(bench.rows("find /d | sort n desc | limit 3")) == 3
     assert bench.rows("find /d | group sum(n) as s") == [{"s": 3160}]
+
+
+def test_a_query_that_has_all_memory_is_told_of_no_more() -> None:
+    memory = Allowance(Pool(QUERY_BYTES_MAX * 2), QUERY_BYTES_MAX)
+    with pytest.raises(AffsError) as caught:
+        memory.take(QUERY_BYTES_MAX + 1, "sort")
+    assert "--memory" not in caught.value.hint
 
 
 def test_all_queries_together_have_a_limit() -> None:
