@@ -34,7 +34,7 @@ CONTAINERS = Range(b"\x80", b"\xff")
 
 class AloneChoice(NamedTuple):
     """ranges: what to look at, all but unsure and pending files. records: that it stands for,
-    roughly; read: that are read all the same."""
+    roughly; read: that are read all the same. flat: no directories are gone through."""
 
     declared: DeclaredIndex
     head: IndexHead
@@ -42,23 +42,25 @@ class AloneChoice(NamedTuple):
     ranges: tuple[Range, ...]
     records: float
     read: float
+    flat: bool = True
 
     @property
     def text(self) -> str:
-        return f"from index {self.declared.name} ({self.declared.expression}) alone"
+        below = "" if self.flat else ", but for directories below"
+        return f"from index {self.declared.name} ({self.declared.expression}) alone{below}"
 
 
 def choose_alone(
-    reader: StateReader, number: int, inode: Inode, hints: IndexHints
+    reader: StateReader, number: int, inode: Inode, hints: IndexHints, *, flat: bool
 ) -> AloneChoice | None:
-    """number: a directory whose files are the rows. None: records are to be read. Errors:
-    NodeMissing, index.damaged."""
-    if hints.cover is None:
+    """number: a directory whose files are the rows; flat: no others are. None: records are to be
+    read. Errors: NodeMissing, index.damaged."""
+    if hints.cover is None or not (flat or reader.sees_all):
         return None
     best: AloneChoice | None = None
     for one in complete_indexes(reader, number):
         covered = hints.cover(one.shape)
-        if covered is None:
+        if covered is None or (not flat and (covered.ordered or covered.stops_early)):
             continue
         if reader.sees_all:
             found = _choice(reader, number, one, covered)
@@ -71,7 +73,9 @@ def choose_alone(
     waiting = len(pending_files(reader.tree, number, 0, PENDING_BYTES))
     if waiting > PENDING_MAX:
         return None
-    return best if not reader.sees_all or spares(best.read + waiting, inode) else None
+    if reader.sees_all and not spares(best.read + waiting, inode):
+        return None
+    return best._replace(flat=flat)
 
 
 def _choice(

@@ -11,7 +11,7 @@ made again, as every source (sources.py). Invariants:
 """
 
 from collections import Counter, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Set
 from itertools import chain
 from operator import attrgetter
 from typing import Any, NamedTuple
@@ -45,7 +45,7 @@ from affs_fuse.query.rows import Entry
 from affs_fuse.query.sources import EntryLoader
 from affs_fuse.volume.index_check import unpack_keys
 
-__all__ = ["AloneSource", "Many", "NotAlone"]
+__all__ = ["AloneSource", "Many", "NotAlone", "WalkAmong"]
 
 READ_MIN = 1000
 """Files that are read in any case before it is given up."""
@@ -58,6 +58,9 @@ class NotAlone(Exception):
     """The records have to be read after all."""
 
 
+WalkAmong = Callable[[Set[int]], Iterator[Entry | None]]
+
+
 class Many(NamedTuple):
     """row: that stands for so many records. counted: these fulfil all conditions, and that is all
     that the query wants to know of them."""
@@ -68,13 +71,16 @@ class Many(NamedTuple):
 
 
 class AloneSource:
-    """inode: of the directory. loader: for the files that are read."""
+    """inode: of the directory. loader: for the files that are read. walk: opens the way through
+    some of the files and what lies below; None if nothing does."""
 
     def __init__(
         self, reader: StateReader, holder: Holder, inode: Inode, choice: AloneChoice,
-        loader: EntryLoader, memory: Allowance,
+        loader: EntryLoader, memory: Allowance, walk: WalkAmong | None = None,
     ) -> None:  # fmt: skip
         self.covered = choice.covered
+        self._open_walk = walk
+        self._walk: Iterator[Entry | None] | None = None
         self._reader = reader
         self._holder = holder
         self._inode = inode
@@ -165,6 +171,8 @@ class AloneSource:
         self._stale_of.update(self._stale.values())
         self._leaves = Leaves(self._pages, ranges)
         if covered.ordered or not self._reader.sees_all or not self._has_single_names():
+            if self._open_walk is not None:
+                raise NotAlone("files may have several names, and directories lie below")
             self._first = FirstSeen(
                 self._reader, self._holder, self._leaves, self._unsure | self._pending,
                 self._memory, size=self._inode.size, by_value=covered.uses_value,
@@ -177,7 +185,10 @@ class AloneSource:
             self._phases += [self._find_least, self._find_greatest]
         else:
             self._phases += [self._count_files if covered.counted else self._count_values]
-        self._phases += [self._name_read, self._read_file]
+        if self._open_walk is None:
+            self._phases += [self._name_read, self._read_file]
+        else:
+            self._phases += [self._walk_on]
         return True
 
     def _has_single_names(self) -> bool:
@@ -321,6 +332,19 @@ class AloneSource:
         else:
             self._memory.take(size_of(value) + VALUE_BYTES, "find")
             self._read.append((file.place, Many({VALUE: value}, 1)))
+        return False
+
+    def _walk_on(self) -> bool:
+        """The files to be read and everything below, in the order of a walk."""
+        if self._walk is None:
+            assert self._open_walk is not None
+            self._walk = self._open_walk(self._named.numbers | self._pending)
+        try:
+            entry = next(self._walk)
+        except StopIteration:
+            return True
+        if entry is not None:
+            self._give(self._value_of(entry), 1)
         return False
 
     def _value_of(self, entry: Entry) -> Value:

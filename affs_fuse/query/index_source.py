@@ -79,6 +79,11 @@ class Named:
             self._known.update(new)
             self._numbers += new
 
+    @property
+    def numbers(self) -> set[int]:
+        """The files whose names are looked for."""
+        return set(self._numbers)
+
     def resolve(self) -> bool:
         """A part of it; whether that was all."""
         if self._at < len(self._numbers):

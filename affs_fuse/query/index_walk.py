@@ -7,6 +7,8 @@ Invariants:
 - A directory whose index is damaged is walked, and the report says so.
 """
 
+from collections.abc import Set
+
 from affs_fuse.core.codec import Inode
 from affs_fuse.posix.state_reader import StateReader
 from affs_fuse.query.index_choice import IndexHints, choose_index
@@ -24,7 +26,7 @@ from affs_fuse.query.sources import (
 )
 from affs_fuse.volume.index_pages import IndexDamage
 
-__all__ = ["IndexedWalk"]
+__all__ = ["IndexedWalk", "WalkBelow"]
 
 NAMED_SHARE = 8
 """Where no directories lie below: with fewer files named than one in so many, their names are
@@ -50,6 +52,37 @@ class IndexedWalk(TreeWalk):
         assert isinstance(frame, _IndexFrame)
         self._loader = self._indexed if frame.by_index else self._walked
         return super()._take(frame, named)
+
+
+class WalkBelow(TreeWalk):
+    """Everything in the directories below one, and of itself some files. For who may see all: these
+    files are said to be there."""
+
+    def __init__(
+        self, reader: StateReader, start: tuple[bytes, int, Inode], wanted: Wanted, report: Report,
+        memory: Allowance, files: Set[int],
+    ) -> None:  # fmt: skip
+        self._among: Set[int] | None = files
+        super().__init__(reader, start, wanted, report, memory, deep=True)
+
+    def _push(self, number: int, inode: Inode, path: bytes) -> None:
+        if self._among is None:
+            super()._push(number, inode, path)
+            return
+        streams = inode.size > SORTED_ENTRIES_MAX
+        self._frames.append(_FrameAmong(number, path, self._among, streams=streams))
+        self._among = None
+
+
+class _FrameAmong(Frame):
+    """Directories and some files."""
+
+    def __init__(self, number: int, path: bytes, files: Set[int], *, streams: bool) -> None:
+        super().__init__(number, path, streams=streams)
+        self._files = files
+
+    def _next_part(self, reader: StateReader) -> tuple[list[tuple[bytes, int]], int]:
+        return reader.files_among(self.number, self._cookie, self._files)
 
 
 class _IndexFrame(Frame):

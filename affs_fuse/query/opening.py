@@ -10,11 +10,11 @@ from affs_fuse.errors import AffsError, Category
 from affs_fuse.posix.errors import posix_error
 from affs_fuse.posix.state_reader import StateReader
 from affs_fuse.query.alone_choice import AloneChoice, choose_alone
-from affs_fuse.query.alone_source import AloneSource
+from affs_fuse.query.alone_source import AloneSource, WalkAmong
 from affs_fuse.query.index_choice import Choice, choose_index
 from affs_fuse.query.index_files import IntersectedFiles
 from affs_fuse.query.index_source import Holder, IndexedFiles, OrderedFiles
-from affs_fuse.query.index_walk import IndexedWalk
+from affs_fuse.query.index_walk import IndexedWalk, WalkBelow
 from affs_fuse.query.memory import Allowance
 from affs_fuse.query.paths import is_path, path_bytes
 from affs_fuse.query.rows import Entry
@@ -60,7 +60,9 @@ def source_of(
         holder = Holder(entry.number, path, entry.inode.size <= SORTED_ENTRIES_MAX)
         loader = EntryLoader(reader, wanted, report, by_index=True)
         if isinstance(choice, AloneChoice):
-            return AloneSource(reader, holder, entry.inode, choice, loader, memory)
+            below = deep and entry.inode.nlink != 2
+            walk = _walk_below(reader, entry, path, wanted, report, memory) if below else None
+            return AloneSource(reader, holder, entry.inode, choice, loader, memory, walk)
         if choice.order is not None:
             return OrderedFiles(reader, holder, choice, loader, memory, enough)
         for one in choice.also:
@@ -82,16 +84,25 @@ def asks_below(source: Source, entry: Entry, wanted: Wanted) -> bool:
 def choice_of(
     reader: StateReader, source: Source, entry: Entry, wanted: Wanted
 ) -> Choice | AloneChoice | None:
-    """The index that a source asks; None if it walks. An index has the files of one directory, so
-    there must be no directories below. Errors: index.damaged; NodeMissing."""
+    """The index that a source asks; None if it walks. Where directories lie below, an index can
+    only say something alone. Errors: index.damaged; NodeMissing."""
     inode = entry.inode
-    flat = source.verb == "list" or inode.nlink == 2
-    if not wanted.hints or source.since is not None or not stat.S_ISDIR(inode.mode) or not flat:
+    if not wanted.hints or source.since is not None or not stat.S_ISDIR(inode.mode):
         return None
     if not reader.may_list(entry.number, inode):
         return None
-    alone = choose_alone(reader, entry.number, inode, wanted.hints)
-    return alone or choose_index(reader, entry.number, inode, wanted.hints)
+    flat = source.verb == "list" or inode.nlink == 2
+    alone = choose_alone(reader, entry.number, inode, wanted.hints, flat=flat)
+    return alone or (choose_index(reader, entry.number, inode, wanted.hints) if flat else None)
+
+
+def _walk_below(
+    reader: StateReader, entry: Entry, path: bytes, wanted: Wanted, report: Report,
+    memory: Allowance,
+) -> WalkAmong:  # fmt: skip
+    """Opens a walk through some files of the directory and everything below it."""
+    start = path, entry.number, entry.inode
+    return lambda files: WalkBelow(reader, start, wanted, report, memory, files)
 
 
 def find_file(reader: StateReader, path: str) -> Entry:

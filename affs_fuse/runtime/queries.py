@@ -136,7 +136,8 @@ class Queries:
             entry = await self._loader.run(find_file, reader, source.path)
             choice, note = await self._choice(reader, source, entry, plan)
         files = self._estimate(source, entry.inode)
-        rows = files if choice is None else min(files, round(choice.records))
+        below = source.verb == "find" and entry.inode.nlink != 2
+        rows = files if choice is None or below else min(files, round(choice.records))
         how = choice.text if choice is not None else note
         alone = isinstance(choice, AloneChoice)
         return plan.explain(rows, how, alone=alone), {"files": files}

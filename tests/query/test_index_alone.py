@@ -139,7 +139,10 @@ def build(records, late, indexed, more) -> tuple[QueryBench, str]:
     if "symlink" in more:
         bench.run(bench.namespace.symlink, parent, b"r05s", b"r00", ROOT)
     if "directory" in more:
-        bench.put(f"{path}/r15below/one", {"a": 1})
+        for index, value in enumerate([1, LONG, "a", -0.0, None]):
+            bench.put(f"{path}/r15below{'/x' * (index % 2)}/{index}", {"a": value})
+        bench.load(f"{path}/r15below/broken", b"{")
+        bench.directory(f"{path}/r90below")
     if "secret" in more:
         for index, value in enumerate([1, 3, 0.0, "A", LONG]):
             bench.put(f"{path}/r{index * 6:02}s", {"a": value})
@@ -189,7 +192,8 @@ def an_index_alone_changes_nothing(records, late, expression, more, data) -> Non
     try:
         for _ in range(4):
             stages = data.draw(pipelines(expression))
-            compared(bench, " | ".join([f"list records {path}", *stages]))
+            source = data.draw(st.sampled_from(["find", "list records"]))
+            compared(bench, " | ".join([f"{source} {path}", *stages]))
     finally:
         bench.credentials = ROOT
 
@@ -288,6 +292,23 @@ def test_a_large_directory_keeps_its_own_order(monkeypatch: pytest.MonkeyPatch) 
     for text in ("group count() by a", "distinct a | select a", "select a | distinct | limit 3"):
         compared(bench, f"find {path} | {text}")
     assert Alone.begun == 3
+
+
+def test_directories_below_are_read_along() -> None:
+    bench, path = build([{"a": number} for number in range(20)], [{"a": 70}], ["a"], {"directory"})
+    for text in (
+        "| count", "where a > 5 | count", "| group max(a), min(a)", "| group sum(a)",
+        "where type(a) = 'Int64' | group sum(a)", "| group count() as c by a | sort a",
+    ):  # fmt: skip
+        compared(bench, f"find {path} {text}")
+        assert bench.how(f"find {path} {text}") == "from index i0 alone, but for directories below"
+    assert Alone.begun == 7
+    assert Alone.given_up.total() == 1  # a String below cannot be summed up
+    bench.indexes = True
+    assert bench.rows(f"find {path} | count") == [{"count": 45}]
+    assert bench.report.files == 8
+    compared(bench, f"find {path} | distinct a | select a")
+    assert bench.how(f"find {path} | distinct a | select a") == "read"
 
 
 def test_a_query_that_gives_up_gives_its_memory_back() -> None:
