@@ -237,6 +237,10 @@ class ExpressionParser:
     def _bracketed(self, token: Token) -> Expression | None:
         if token.text == "(":
             inner = self.expression()
+            token = self._lexer.peek()
+            if token.kind == "symbol" and token.text == ",":
+                hint = "an Array is written in brackets, as in [1, 2]"
+                raise self._error(token, f"expected ')', found {token.shown}", hint)
             self._expect(")")
             return inner
         if token.text == "$":

@@ -45,6 +45,14 @@ STAGES_MAX = 64
 JOIN_DEPTH_MAX = 8
 ROWS_MAX = 1 << 53
 _ROW_WORDS = ("files", "records")
+_OTHER_LANGUAGES = {
+    "order": "sort EXPRESSION, or sort EXPRESSION desc", "top": "limit NUMBER",
+    "head": "limit NUMBER", "first": "limit NUMBER", "offset": "skip NUMBER",
+    "filter": "where CONDITION", "having": "where CONDITION, behind group",
+    "project": "select FIELD, FIELD", "unique": "distinct", "uniq": "distinct",
+    **{name: f"group {name}(EXPRESSION)" for name in AGGREGATES if name != "count"},
+}  # fmt: skip
+"""What is written here for words that other query languages have."""
 
 T = TypeVar("T")
 
@@ -76,7 +84,7 @@ class _Parser:
             "limit": self._limit,
             "skip": self._skip,
             "distinct": self._distinct,
-            "count": lambda word: Count(word.span),
+            "count": self._count,
             "group": self._group,
             "join": self._join,
             "outer": self._outer_join,
@@ -179,7 +187,9 @@ class _Parser:
         read = self._stages.get(word.text.lower()) if word.kind == "name" else None
         if read is None:
             names = [name for name in self._stages if name != "outer"]
-            hint = suggest(word.text, names) or "stages are " + ", ".join(names)
+            other = _OTHER_LANGUAGES.get(word.text.lower())
+            hint = f"here that is `{other}`" if other else suggest(word.text, names)
+            hint = hint or "stages are " + ", ".join(names)
             raise self._error(word, f"expected a stage, found {word.shown}", hint)
         stage = read(word)
         return replace(stage, span=Span(word.span.start, self._lexer.consumed))
@@ -219,7 +229,18 @@ class _Parser:
             raise self._error(token, f"expected a name, found {token.shown}")
         return token.text
 
+    def _count(self, word: Token) -> Count:
+        token = self._lexer.peek()
+        if token.kind == "keyword" and token.text == "by":
+            hint = "`group count() by FIELD` counts for each value"
+            raise self._error(token, "expected '|' or the end, found 'by'", hint)
+        return Count(word.span)
+
     def _sort(self, word: Token) -> Sort:
+        token = self._lexer.peek()
+        if token.kind == "keyword" and token.text == "by":
+            hint = "`sort FIELD`, without by; a field of that name is written `by`, in backquotes"
+            raise self._error(token, "expected a value or a field, found 'by'", hint)
         keys = self._list(self._sort_key)
         return Sort(tuple(keys), word.span.to(keys[-1].expression.span))
 

@@ -193,3 +193,21 @@ def test_suggestions() -> None:
         with pytest.raises(AffsError) as caught:
             plan_query(line, parse_query(line), 0)
         assert hint.split(" or ")[0].rstrip("?") in caught.value.hint, caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("line", "hint"),
+    [
+        ("find / | order by a", "`sort EXPRESSION"),
+        ("find / | top 3", "`limit NUMBER`"),
+        ("find / | sum a", "`group sum(EXPRESSION)`"),
+        ("find / | sort by a", "without by"),
+        ("find / | count by a", "`group count() by FIELD`"),
+        ("find / where a in (1, 2)", "[1, 2]"),
+    ],
+)
+def test_words_of_other_languages_are_told_apart(line: str, hint: str) -> None:
+    with pytest.raises(AffsError) as caught:
+        parse_query(line)
+    assert caught.value.code == "query.syntax"
+    assert hint in caught.value.hint
