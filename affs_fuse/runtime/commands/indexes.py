@@ -142,10 +142,11 @@ INDEX = Command(
     summary="declare an index of the records in a directory",
     description=(
         "Queries of that directory that compare, or sort by, the expression then read only the "
-        "records that matter. The index is kept up to date whoever changes the files, and goes "
-        "with the namespace through commits, rollbacks and kept states. Building it takes turns "
-        "with everything else; it goes on when the client leaves, and after a restart. Who "
-        "declares an index owns the directory, or is root."
+        "records that matter, and those that count, group or tell apart by it alone read hardly "
+        "any. The index is kept up to date whoever changes the files, and goes with the namespace "
+        "through commits, rollbacks and kept states. Building it takes turns with everything "
+        "else; it goes on when the client leaves, and after a restart. Who declares an index owns "
+        "the directory, or is root."
     ),
     options=AddOptions,
     run=_add,
