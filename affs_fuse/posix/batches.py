@@ -107,10 +107,15 @@ class Restore(NamedTuple):
 
 
 class Link(NamedTuple):
-    """One name more, which is free, of a file."""
+    """One name more, which is free, of a file; or one of a file that has none any more, but is
+    there."""
 
     path: Path
     seen: Seen
+
+    @property
+    def revives(self) -> bool:
+        return not self.seen.inode.nlink
 
 
 class Declare(NamedTuple):
@@ -387,7 +392,8 @@ def _plan_link(
     """Errors: ESTALE; EPERM for a file of others ..."""
     number = step.seen.number
     inode = inodes.load(context.tree, number)
-    if not inode.nlink or not step.seen.still(number, inode):
+    whole = context.orphans.is_whole(number) if step.revives else True
+    if not whole or not step.seen.still(number, inode):
         raise posix_error(errno.ESTALE)
     if not credentials.privileged and credentials.uid != inode.uid:
         raise posix_error(errno.EPERM)
@@ -473,7 +479,7 @@ def _apply(context: Context, planned: _Planned, credentials: Credentials) -> Cha
         return Changed(number, inode, (parent,), entries)
     number = step.seen.number
     if isinstance(step, Link):
-        linked = linking.link(context, number, parent, name)
+        linked = linking.link(context, number, parent, name, revive=step.revives)
         return Changed(number, linked.inode, (parent,), entries)
     if isinstance(step, Replace):
         return Changed(number, _replace(context, planned, step, credentials))

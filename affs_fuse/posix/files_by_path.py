@@ -94,6 +94,16 @@ class FilesByPath:
         found = StateReader(context.volume, context.tree, SYSTEM).by_id(object_id)
         return None if found is None else batches.Seen(*found)
 
+    def look_at_nameless(self, object_id: bytes) -> batches.Seen | None:
+        """The object with this id that has lost its last name, if all of it is there. Errors:
+        NodeMissing."""
+        context = self._context()
+        number = inodes.number_of(object_id)
+        if not context.orphans.is_whole(number):
+            return None
+        inode = inodes.load(context.tree, number)
+        return batches.Seen(number, inode) if inode.object_id == object_id else None
+
     def content_of(self, seen: batches.Seen) -> bytes:
         """Of a regular file. Errors: NodeMissing, DataMissing."""
         return self._context().data.read(seen.number, seen.inode, 0, seen.inode.size)

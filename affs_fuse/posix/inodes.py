@@ -86,6 +86,11 @@ def object_id(number: int, entropy: Entropy) -> bytes:
     return entropy(OBJECT_ID_RANDOM_BYTES) + number.to_bytes(OBJECT_BITS // 8, "big")
 
 
+def number_of(object_id: bytes) -> int:
+    """Of the object with this id."""
+    return int.from_bytes(object_id[OBJECT_ID_RANDOM_BYTES:], "big")
+
+
 def changed(inode: Inode, now: Stamp, *, links: int = 0, entries: int | None = None) -> Inode:
     """The inode after a change of its attributes (ctime), and with `entries`, of a directory's
     content (mtime, size); links: what to add to nlink.

@@ -18,8 +18,11 @@ from affs_fuse.volume.reserve import RoomKind
 __all__ = ["find_link", "link", "rmdir", "unlink"]
 
 
-def link(context: Context, number: int, parent: int, name: bytes) -> Attributes:
-    """Another name, or the first one of a file that was made without.
+def link(
+    context: Context, number: int, parent: int, name: bytes, *, revive: bool = False
+) -> Attributes:
+    """Another name, or the first one of a file that was made without. revive: or one of a file that
+    lost its last name, and is still whole.
 
     Errors: EEXIST, EMLINK, ENAMETOOLONG, ENOENT, ENOSPC, ENOTDIR, EPERM, ESTALE; NodeMissing;
     volume.*.
@@ -31,7 +34,7 @@ def link(context: Context, number: int, parent: int, name: bytes) -> Attributes:
         raise posix_error(errno.EPERM, "a directory has one name only")
     parent_inode = load_parent(context, parent, name)
     opened = context.handles.of(number)
-    nameless = opened is not None and opened.nameless
+    nameless = revive or (opened is not None and opened.nameless)
     if not inode.nlink and not nameless:
         raise posix_error(errno.ENOENT, "the object has no name any more")
     offset, entry = directory.locate(tree, key, parent, name)
@@ -49,8 +52,9 @@ def link(context: Context, number: int, parent: int, name: bytes) -> Attributes:
     context.volume.reserve_metadata(RoomKind.NORMAL)
 
     now = context.stamp()
-    if opened is not None and nameless:
+    if nameless:
         context.orphans.take_back(number)
+    if opened is not None:
         opened.nameless = False
     kind = inodes.type_of(inode.mode)
     inode = inodes.changed(inode, now, links=1)

@@ -63,8 +63,12 @@ class Orphans:
         self._tree.put(OBJECT_ORPHANS, ITEM_ORPHAN, number, b"")
         self.numbers.add(number)
 
+    def is_whole(self, number: int) -> bool:
+        """Whether an object without a name has all that it had."""
+        return number in self.numbers and number not in self._waiting
+
     def take_back(self, number: int) -> None:
-        """A file that never had a name gets one. The item, whose place was touched before, goes,
+        """A file without a name gets one. The item, whose place was touched before, goes,
         unless it also says that a truncation's rest is to be removed.
         """
         self.numbers.discard(number)

@@ -2,8 +2,9 @@
 still gets the lost one.
 
 The object gets its old number, and so its id, where nothing of it is left: in later states it is
-the same object, as after a rollback. While something of it is there (somebody has the file open
-still) it becomes another object with the same content and attributes.
+the same object, as after a rollback. Where it is there still, because somebody has it open or the
+kernel knows it, it just gets its name back (batches.Link), unless it has another content by now:
+then what comes back is another object with the former content and attributes.
 """
 
 import errno
@@ -57,7 +58,7 @@ def plan_restore(
     owned = credentials.uid == inode.uid and credentials.in_group(inode.gid)
     if not owned and not credentials.privileged:
         raise posix_error(errno.EPERM)
-    number = int.from_bytes(inode.object_id[inodes.OBJECT_ID_RANDOM_BYTES :], "big")
+    number = inodes.number_of(inode.object_id)
     tree = context.tree
     item = tree.seek(number, 0, 0)
     if item is not None and item[0] == number:

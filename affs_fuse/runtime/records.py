@@ -272,8 +272,7 @@ class Records:
         text = operation.content
         step: Restore | Link
         if operation.verb == "restore":
-            assert operation.kept is not None
-            step = Restore(path, text, operation.kept)
+            step = await self._returning(path, operation)
         else:
             seen = await self._run(self._files.look_at_object, operation.object_id)
             if seen is None:
@@ -285,6 +284,20 @@ class Records:
             member = await self._named(index, operation.path, path, credentials, admitted)
             self._admission.content(member, text)
         return _Prepared(operation, step, "", after=_value_of(text), text=text)
+
+    async def _returning(self, path: Path, operation: Operation) -> Restore | Link:
+        """An erased file gets its name back where it is still there as it was."""
+        assert operation.kept is not None
+        seen = await self._run(self._files.look_at_nameless, operation.kept.inode.object_id)
+        if seen is not None and await self._steps.fetch([seen.number]):
+            seen = await self._run(
+                self._files.look_at_nameless, operation.kept.inode.object_id
+            )
+        same = seen is not None and seen.inode.size == len(operation.content)
+        if same and await self._run(self._files.content_of, seen) == operation.content:
+            assert seen is not None
+            return Link(path, seen)
+        return Restore(path, operation.content, operation.kept)
 
     async def _admit_content(
         self, index: int, operation: Operation, text: bytes, seen: Seen, admitted: Admitted

@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+from pathlib import Path
 
 import pytest
 from mounted import Mounted
@@ -64,3 +65,30 @@ def test_undo_survives_a_restart(mounted: Mounted, client: Client) -> None:
         assert (mounted.directory / "p/a").read_text() == "1\n"
         dry = again.run("redo --dry-run")
         assert dry["plan"]["changes"][0]["action"] == "erase"
+
+
+def test_who_knows_the_file_from_before_knows_it_again(mounted: Mounted, client: Client) -> None:
+    """The kernel's inode is still there, of a file that the daemon had forgotten."""
+    path = mounted.directory / "p/a"
+    path.write_text('{"n": 1}')
+    known = os.open(path, os.O_PATH)
+    try:
+        client.run("erase /p/a --yes")
+        with pytest.raises(FileNotFoundError):
+            path.read_text()
+        client.run("undo")
+        assert path.read_text() == '{"n": 1}'
+        assert os.fstat(known).st_ino == path.stat().st_ino
+        assert os.fstat(known).st_nlink == 1
+        path.write_text('{"n": 2}')
+        assert Path(f"/proc/self/fd/{known}").read_text() == '{"n": 2}'
+    finally:
+        os.close(known)
+    client.run("update /p/a set n 3")
+    with path.open("r+") as file:
+        client.run("erase /p/a --yes")
+        client.run("undo")
+        file.write('{"n": 4}')
+        file.flush()
+        assert path.read_text() == '{"n": 4}'
+        assert os.fstat(file.fileno()).st_ino == path.stat().st_ino

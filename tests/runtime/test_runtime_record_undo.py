@@ -88,21 +88,26 @@ async def test_an_erased_file_comes_back_as_it_was() -> None:
         assert (await runtime.files())["a"] == b"[1, 2]" + b" " * 5000
 
 
-async def test_a_file_that_is_still_open_comes_back_under_another_id() -> None:
+@pytest.mark.parametrize("written", [False, True])
+async def test_a_file_that_is_still_open_comes_back(written: bool) -> None:
+    """As what it was, or if somebody wrote to it since as another one beside it."""
     async with running() as runtime:
         desk = runtime.desk(ADMIN)
         await desk.ok("create /a 1")
         first = (await ids(desk))["/a"]
         run, namespace = runtime.engine.run, runtime.namespace
         number = (await run(namespace.lookup, 1, b"a")).number
-        handle = await run(namespace.open, number, os.O_RDONLY, ROOT)
+        handle = await run(namespace.open, number, os.O_RDWR, ROOT)
         await desk.ok("erase /a --yes")
+        if written:
+            await runtime.engine.write(handle, 0, b"2")
         await desk.ok("undo")
         assert await records(runtime) == {"a": 1}
-        assert (await ids(desk))["/a"] != first
+        assert ((await ids(desk))["/a"] == first) is not written
+        await runtime.engine.write(handle, 0, b"3")
         await runtime.engine.release(handle)
         await desk.ok("commit")
-        assert await records(runtime) == {"a": 1}
+        assert await records(runtime) == {"a": 1 if written else 3}
 
 
 async def test_a_name_of_several_comes_back() -> None:
@@ -364,3 +369,44 @@ async def test_random_changes_are_taken_back_and_done_again(seed: int) -> None:
             await story.desk.ok("undo")
             story.at -= 1
             assert await records(runtime) == story.states[story.at]
+
+
+@pytest.mark.parametrize("seed", range(6))
+async def test_indexes_and_unique_keys_follow(seed: int) -> None:
+    """Records that come back are found by their values, and hold their keys again."""
+    chance = random.Random(seed)
+    async with running() as runtime:
+        desk = runtime.desk(ADMIN)
+        await runtime.mkdir("p", 0o755)
+        await desk.ok('declare /p {"fields": {"n": "Int64", "k": "Int64"}, "unique": ["k"]}')
+        await desk.ok("index /p n")
+        if seed % 2:
+            await desk.ok("index /p k")
+        states: list[dict[str, dict[str, int]]] = [{}]
+        for _ in range(40):
+            now = dict(states[-1])
+            name, key, number = chance.choice("abcdef"), chance.randrange(6), chance.randrange(4)
+            free = all(one["k"] != key for other, one in now.items() if other != name)
+            if chance.random() < 0.4 and len(states) > 1:
+                await desk.ok("undo")
+                states.pop()
+            elif name in now and chance.random() < 0.4:
+                await desk.ok(f"erase /p/{name} --yes")
+                del now[name]
+                states.append(now)
+            else:
+                line = f"update /p/{name} set k {key} set n {number}"
+                if name not in now:
+                    line = f'create /p/{name} {{"k": {key}, "n": {number}}}'
+                if free:
+                    await desk.ok(line)
+                    now[name] = {"k": key, "n": number}
+                    states.append(now)
+                else:
+                    assert (await desk.error(line))["code"] == "record.schema"
+            for wanted in range(4):
+                desk.reply.items.clear()
+                await desk.ok(f"find /p where n = {wanted} | select @name, k")
+                found = {row["name"]: row["k"] for row in desk.reply.items}
+                model = states[-1].items()
+                assert found == {one: value["k"] for one, value in model if value["n"] == wanted}
