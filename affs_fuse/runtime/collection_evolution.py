@@ -38,7 +38,8 @@ from affs_fuse.runtime.collections_port import Progress
 from affs_fuse.runtime.expectation import Basis, demand
 from affs_fuse.runtime.ports import Plain
 from affs_fuse.runtime.queries import credentials_of
-from affs_fuse.runtime.records import ATTEMPTS_MAX, BATCH_BYTES_MAX, BATCH_MAX, busy, changed_text
+from affs_fuse.runtime.record_texts import changed_text
+from affs_fuse.runtime.records import ATTEMPTS_MAX, BATCH_BYTES_MAX, BATCH_MAX, busy
 from affs_fuse.runtime.steps import Steps
 
 __all__ = ["CollectionEvolution"]

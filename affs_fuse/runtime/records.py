@@ -6,13 +6,10 @@ demands what it did then (steps.py, admission.py); otherwise it is read again.
 
 import errno
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import trio
 
-from affs_fuse.auv import TextError, Value, edited_text, format_quick, parse_quick
 from affs_fuse.errors import AffsError, Category
 from affs_fuse.posix.batches import (
     Changed,
@@ -24,18 +21,16 @@ from affs_fuse.posix.batches import (
     Replace,
     Restore,
     Seen,
-    Step,
     StepError,
 )
 from affs_fuse.posix.imports import Cursor
 from affs_fuse.posix.namespace import Namespace
 from affs_fuse.posix.permissions import Credentials
-from affs_fuse.posix.restoring import Kept
 from affs_fuse.query.editing import edited
 from affs_fuse.query.opening import path_error, path_parts
-from affs_fuse.query.paths import is_path, path_bytes, path_fields, path_named
+from affs_fuse.query.paths import is_path
 from affs_fuse.query.rows import content_version
-from affs_fuse.query.sources import RECORD_BYTES_MAX, record_problem, record_too_large
+from affs_fuse.query.sources import RECORD_BYTES_MAX, record_too_large
 from affs_fuse.runtime.admission import Admission, Admitted, Member
 from affs_fuse.runtime.expectation import Basis, demand
 from affs_fuse.runtime.plans import undo_impossible, undo_possible
@@ -43,13 +38,21 @@ from affs_fuse.runtime.policy import Identity
 from affs_fuse.runtime.ports import Plain
 from affs_fuse.runtime.queries import credentials_of
 from affs_fuse.runtime.record_operations import Operation
-from affs_fuse.runtime.record_reversal import Trace, kept_fields, size_of
+from affs_fuse.runtime.record_prepared import (
+    Prepared,
+    basis_of,
+    check_apart,
+    result_of,
+    shown_of,
+    trace_of,
+    traces_size,
+)
+from affs_fuse.runtime.record_reversal import Trace
+from affs_fuse.runtime.record_texts import changed_text, parsed, text_of, value_of
 from affs_fuse.runtime.rehearsal import Rehearsal
 from affs_fuse.runtime.steps import SLICE_OPERATIONS, Journal, Steps
 
-__all__ = [
-    "ATTEMPTS_MAX", "BATCH_BYTES_MAX", "BATCH_MAX", "Records", "Write", "busy", "changed_text",
-]  # fmt: skip
+__all__ = ["ATTEMPTS_MAX", "BATCH_BYTES_MAX", "BATCH_MAX", "Records", "Write", "busy"]
 
 BATCH_MAX = 1000
 """Operations in one turn of the loop: about a tenth of a second."""
@@ -68,21 +71,6 @@ SPARE_BYTES = 64 << 10
 """Of traces that room for one operation is enough for, pessimistically."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Prepared:
-    """before: what the record was, None if it is new or does not parse. text: what it will be.
-    data: what it was, as text. kept: of one that goes; None if it cannot be brought back."""
-
-    operation: Operation
-    step: Step
-    version: str
-    before: Value = None
-    after: Value = None
-    text: bytes = b""
-    data: bytes = b""
-    kept: Kept | None = None
-
-
 class Records:
     """traces_max: bytes that an operation may leave for its undo. Loop thread only."""
 
@@ -98,12 +86,12 @@ class Records:
     async def plan(self, operations: Sequence[Operation], identity: Identity) -> Plain:
         """What they would do: changes (one row each), basis. Errors: as `apply`."""
         prepared = await self.rehearse(operations, identity, Rehearsal())
-        changes = [_shown(one) for one in prepared]
-        return {"changes": changes, "basis": _basis(prepared), "undo": self._undo(prepared)}
+        changes = [shown_of(one) for one in prepared]
+        return {"changes": changes, "basis": basis_of(prepared), "undo": self._undo(prepared)}
 
-    def _undo(self, prepared: Sequence[_Prepared]) -> Plain:
+    def _undo(self, prepared: Sequence[Prepared]) -> Plain:
         """Whether an undo could take it back, as plans tell it."""
-        if _traces_size(prepared) > self._traces_max:
+        if traces_size(prepared) > self._traces_max:
             return undo_impossible("what it takes away is more than is kept for an undo")
         if any(isinstance(one.step, Remove) and one.kept is None for one in prepared):
             return undo_impossible("an extended attribute is too large to be kept for an undo")
@@ -111,7 +99,7 @@ class Records:
 
     async def rehearse(
         self, operations: Sequence[Operation], identity: Identity, before: Rehearsal
-    ) -> list[_Prepared]:
+    ) -> list[Prepared]:
         """Everything but the change. before: what was rehearsed before; this is added to it.
         Errors: as `apply`."""
         credentials = _credentials(identity)
@@ -151,7 +139,7 @@ class Records:
         for attempt in range(ATTEMPTS_MAX):
             admitted = Admitted(attempt)
             prepared = await self._prepare(operations, credentials, admitted)
-            demand(expect, _basis(prepared), "change")
+            demand(expect, basis_of(prepared), "change")
             try:
                 changed = await self._steps.carry_out(
                     [one.step for one in prepared], credentials,
@@ -161,7 +149,7 @@ class Records:
             except StepError as error:
                 _demand_changed(error, prepared)
                 continue
-            return [_result(one, after) for one, after in zip(prepared, changed, strict=True)]
+            return [result_of(one, after) for one, after in zip(prepared, changed, strict=True)]
         raise busy()
 
     @property
@@ -169,17 +157,17 @@ class Records:
         return self._traces_max
 
     def _journal(
-        self, prepared: list[_Prepared], write: Write | None, spare_bytes: int
+        self, prepared: list[Prepared], write: Write | None, spare_bytes: int
     ) -> Journal | None:
         if write is None:
             return None
-        size = _traces_size(prepared)
+        size = traces_size(prepared)
 
         def written(changed: Sequence[Changed], whole: bool) -> None:
             pairs = [*zip(prepared, changed, strict=True)]
             fits = whole and size <= self._traces_max
-            traces = [_trace(one, after) for one, after in pairs] if fits else None
-            write([_result(one, after) for one, after in pairs], traces)
+            traces = [trace_of(one, after) for one, after in pairs] if fits else None
+            write([result_of(one, after) for one, after in pairs], traces)
 
         room = min(size, self._traces_max) + spare_bytes
         return Journal(1 + room // SPARE_BYTES, written)
@@ -188,13 +176,13 @@ class Records:
 
     async def _prepare(
         self, operations: Sequence[Operation], credentials: Credentials, admitted: Admitted
-    ) -> list[_Prepared]:
+    ) -> list[Prepared]:
         if len(operations) > BATCH_MAX:
             raise AffsError(
                 "record.batch", Category.INVALID,
                 f"{len(operations)} operations, a batch has at most {BATCH_MAX}",
             )  # fmt: skip
-        found: list[_Prepared] = []
+        found: list[Prepared] = []
         size = 0
         admitted.held = await self._run(lambda: self._admission.wanted)
         for index, operation in enumerate(operations):
@@ -212,13 +200,13 @@ class Records:
                 "record.batch", Category.INVALID,
                 f"{size} bytes of records, a batch has at most {BATCH_BYTES_MAX}",
             )  # fmt: skip
-        _check_apart(found)
+        check_apart(found)
         await self._admission.prepare(admitted)
         return found
 
     async def _prepare_one(
         self, index: int, operation: Operation, credentials: Credentials, admitted: Admitted
-    ) -> _Prepared:
+    ) -> Prepared:
         path = await self._path(operation.path, credentials)
         if operation.verb in ("restore", "link"):
             return await self._prepare_return(index, operation, path, credentials, admitted)
@@ -227,8 +215,8 @@ class Records:
             if admitted.held:
                 member = await self._named(index, operation.path, path, credentials, admitted)
                 value = self._admission.value(member, value, new=True)
-            text = _text_of(value, operation.path)
-            return _Prepared(operation, Create(path, text, NEW_MODE), "", after=value, text=text)
+            text = text_of(value, operation.path)
+            return Prepared(operation, Create(path, text, NEW_MODE), "", after=value, text=text)
         seen, data = await self._look(path, operation.path, credentials)
         admitted.touched.add(seen.number)
         version = content_version(data)
@@ -236,12 +224,12 @@ class Records:
         if operation.verb == "rewrite":
             text = operation.content
             await self._admit_content(index, operation, text, seen, admitted)
-            return _Prepared(
-                operation, Replace(path, text, seen), version, _value_of(data), _value_of(text),
+            return Prepared(
+                operation, Replace(path, text, seen), version, value_of(data), value_of(text),
                 text, data,
             )  # fmt: skip
         if operation.verb == "update":
-            before = _parsed(data, operation.path)
+            before = parsed(data, operation.path)
             after = edited(before, list(operation.changes))
             if admitted.held:
                 members = await self._run(
@@ -252,22 +240,22 @@ class Records:
                     after = self._admission.value(member, after, new=False)
             text = changed_text(data, before, after, operation.path)
             step = Replace(path, text, seen)
-            return _Prepared(operation, step, version, before, after, text, data)
+            return Prepared(operation, step, version, before, after, text, data)
         if operation.verb == "erase":
             kept = await self._run(self._files.kept_of, seen)
-            return _Prepared(
-                operation, Remove(path, seen), version, _value_of(data), None, data, data, kept
+            return Prepared(
+                operation, Remove(path, seen), version, value_of(data), None, data, data, kept
             )
         target = _parts(operation.target)
         if admitted.held:
             member = await self._named(index, operation.target, target, credentials, admitted)
             self._admission.content(member, data)
-        return _Prepared(operation, Move(path, target, seen), version, text=data)
+        return Prepared(operation, Move(path, target, seen), version, text=data)
 
     async def _prepare_return(
         self, index: int, operation: Operation, path: Path, credentials: Credentials,
         admitted: Admitted,
-    ) -> _Prepared:  # fmt: skip
+    ) -> Prepared:  # fmt: skip
         """A file, or a name of one, that an undo brings back."""
         text = operation.content
         step: Restore | Link
@@ -283,7 +271,7 @@ class Records:
         if admitted.held:
             member = await self._named(index, operation.path, path, credentials, admitted)
             self._admission.content(member, text)
-        return _Prepared(operation, step, "", after=_value_of(text), text=text)
+        return Prepared(operation, step, "", after=value_of(text), text=text)
 
     async def _returning(self, path: Path, operation: Operation) -> Restore | Link:
         """An erased file gets its name back where it is still there as it was."""
@@ -365,14 +353,6 @@ def _no_object(text: str) -> AffsError:
     )  # fmt: skip
 
 
-def _value_of(data: bytes) -> Value:
-    """None where it does not parse."""
-    try:
-        return parse_quick(data)
-    except TextError:
-        return None
-
-
 def _credentials(identity: Identity) -> Credentials:
     return credentials_of(identity)._replace(umask=UMASK)
 
@@ -392,54 +372,6 @@ def _no_path(text: str) -> AffsError:
     )  # fmt: skip
 
 
-def _text_of(value: Value, path: str) -> bytes:
-    """A new record as it is stored: one line."""
-    return _bounded(format_quick(value) + "\n", path)
-
-
-def changed_text(data: bytes, before: Value, after: Value, path: str) -> bytes:
-    """A record with another value; of its text what did not change stays."""
-    text, plain = data.decode(), format_quick(before)
-    if text.startswith(plain) and not text[len(plain) :].strip("\n"):  # as commands write it
-        return _bounded(format_quick(after) + text[len(plain) :], path)
-    return _bounded(edited_text(text, after), path)
-
-
-def _bounded(text: str, path: str) -> bytes:
-    data = text.encode()
-    if len(data) > RECORD_BYTES_MAX:
-        raise record_too_large(path_bytes(path), len(data))
-    return data
-
-
-def _parsed(data: bytes, path: str) -> Value:
-    try:
-        return parse_quick(data)
-    except TextError as error:
-        raise record_problem(path_bytes(path), error) from None
-
-
-def _check_apart(prepared: list[_Prepared]) -> None:
-    """Errors: record.twice."""
-    seen: dict[Any, int] = {}
-    for index, one in enumerate(prepared):
-        step = one.step
-        names: list[Any] = [step.path]
-        if isinstance(step, Move):
-            names.append(step.target)
-        if not isinstance(step, Create | Restore):
-            names.append(step.seen.number)
-        for name in names:
-            if name in seen:
-                raise AffsError(
-                    "record.twice", Category.INVALID,
-                    f"{one.operation.path} is in the batch twice",
-                    hint="one operation for each record, and no name that another one uses",
-                    details={"path": one.operation.path, "operation": index},
-                )  # fmt: skip
-            seen[name] = index
-
-
 def busy() -> AffsError:
     return AffsError(
         "record.busy", Category.BUSY, "the records keep changing while they are looked at",
@@ -447,7 +379,7 @@ def busy() -> AffsError:
     )  # fmt: skip
 
 
-def _demand_changed(error: StepError, prepared: list[_Prepared]) -> None:
+def _demand_changed(error: StepError, prepared: list[Prepared]) -> None:
     """Errors: that of the operation, unless something has changed since it was looked at."""
     if not error.changed:
         if error.index == len(prepared):
@@ -473,76 +405,3 @@ def _no_directory() -> AffsError:
         "the directory was moved or taken away while records were imported into it",
         hint="what was imported is there; go on with --resume, from where the directory is now",
     )  # fmt: skip
-
-
-_ACTIONS = {
-    "create": "created", "update": "updated", "move": "moved", "erase": "erased",
-    "rewrite": "updated", "restore": "created", "link": "created",
-}  # fmt: skip
-_SHOWN = {"rewrite": "update", "restore": "create", "link": "create"}
-"""What the verbs of an undo are to people."""
-
-
-def _traces_size(prepared: Sequence[_Prepared]) -> int:
-    return size_of([one.data for one in prepared], [one.kept for one in prepared])
-
-
-def _trace(prepared: _Prepared, changed: Changed) -> Trace:
-    """As record_reversal.py says."""
-    step = prepared.step
-    path, object_id = b"/" + b"/".join(step.path), changed.inode.object_id
-    if isinstance(step, Move):
-        target = b"/" + b"/".join(step.target)
-        return {"did": "move", "path": target, "from": path, "id": object_id}
-    if isinstance(step, Link):
-        return {"did": "link", "path": path, "id": object_id}
-    if isinstance(step, Remove):
-        if not changed.gone:
-            return {"did": "unlink", "path": path, "id": object_id}
-        return {
-            "did": "erase", "path": path, "before": prepared.data, **kept_fields(prepared.kept),
-        }  # fmt: skip
-    version = content_version(prepared.text)
-    if isinstance(step, Replace):
-        return {
-            "did": "update", "path": path, "id": object_id, "version": version,
-            "before": prepared.data,
-        }  # fmt: skip
-    return {"did": "create", "path": path, "id": object_id, "version": version}
-
-
-def _result(prepared: _Prepared, changed: Changed) -> Plain:
-    operation, step = prepared.operation, prepared.step
-    path = step.target if isinstance(step, Move) else step.path
-    row: Plain = {
-        "action": _ACTIONS[operation.verb],
-        **path_fields(b"/" + b"/".join(path)),
-        "id": changed.inode.object_id.hex(),
-        "version": content_version(prepared.text),
-    }
-    if operation.verb in ("update", "erase"):
-        row["before"] = prepared.before
-    if isinstance(step, Move):
-        row |= path_fields(b"/" + b"/".join(step.path), "from")
-    return row
-
-
-def _shown(prepared: _Prepared) -> Plain:
-    operation = prepared.operation
-    verb = _SHOWN.get(operation.verb, operation.verb)
-    step = prepared.step
-    path = operation.path
-    if verb != operation.verb:
-        path = path_named(b"/" + b"/".join(step.path))
-    row: Plain = {"action": verb, "path": path}
-    if verb == "move":
-        row["to"] = operation.target
-    if verb in ("update", "erase"):
-        row["before"] = prepared.before
-    if verb in ("create", "update"):
-        row["after"] = prepared.after
-    return row
-
-
-def _basis(prepared: list[_Prepared]) -> Value:
-    return [[one.operation.verb, one.operation.path, one.version] for one in prepared]
