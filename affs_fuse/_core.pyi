@@ -85,6 +85,7 @@ class Lib:
     AFFS_E_NOMEM: Final[int]
     AFFS_E_INVALID: Final[int]
     AFFS_E_READONLY: Final[int]
+    AFFS_E_RANGE: Final[int]
     AFFS_BLOCK_SIZE: Final[int]
     AFFS_BLOCK_SHIFT: Final[int]
     AFFS_NODE_SIZE: Final[int]

@@ -24,6 +24,7 @@ E_LENGTH: Final[int] = lib.AFFS_E_LENGTH
 E_NOMEM: Final[int] = lib.AFFS_E_NOMEM
 E_INVALID: Final[int] = lib.AFFS_E_INVALID
 E_READONLY: Final[int] = lib.AFFS_E_READONLY
+E_RANGE: Final[int] = lib.AFFS_E_RANGE
 
 BLOCK_SIZE: Final[int] = lib.AFFS_BLOCK_SIZE
 BLOCK_SHIFT: Final[int] = lib.AFFS_BLOCK_SHIFT

@@ -14,7 +14,7 @@ __all__ = ["StructureError", "check"]
 class StructureError(AffsError):
     """Bytes from a device are not the structure that they should be (DiskLayout.md, "Verifying").
 
-    reason: "magic", "version", "checksum", "identity", "field" or "length".
+    reason: "magic", "version", "checksum", "identity", "field", "length" or "range".
     what: the structure's name.
     """
 
@@ -36,6 +36,7 @@ _SENTENCES = {
     "identity": "it belongs to another volume, place or commit",
     "field": "a field has a value that cannot be",
     "length": "its length is wrong",
+    "range": "its keys lie outside the range that the node above it gives it",
 }
 
 _REASONS = {
@@ -45,6 +46,7 @@ _REASONS = {
     constants.E_IDENTITY: "identity",
     constants.E_FIELD: "field",
     constants.E_LENGTH: "length",
+    constants.E_RANGE: "range",
 }
 
 

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from affs_fuse.auv import Char, Value
 from affs_fuse.core.constants import INDEX_KEY_MAX
+from affs_fuse.volume.index_pages import IndexDamage
 
 __all__ = [
     "BEYOND", "KEY_MAX", "UNSURE", "UNTOLD", "Range", "above", "below", "entry_of", "equal_to",
@@ -64,24 +65,28 @@ def key_of_value(value: Value) -> bytes:
 def value_of_key(key: bytes) -> Any:
     """The value that has this key, exactly as it stands in the record; UNTOLD where the key does
     not tell that: it was cut short, it is of an Array or an Object (whose fields have an order of
-    their own), or of the zero of Float64, which has two forms."""
+    their own), or of the zero of Float64, which has two forms. Errors: index.damaged, for what is
+    no value's key."""
     kind, rest = key[0], key[1:]
     if len(key) >= KEY_MAX:
         return UNTOLD
-    if kind == _STRING:
-        return rest[:-2].replace(b"\0\1", b"\0").decode()
-    if kind == _INT64:
-        return int.from_bytes(rest, "big") - _SIGN
-    if kind == _NULL:
-        return None
-    if kind == _BOOL:
-        return bool(rest[0])
-    if kind == _FLOAT64:
-        return _value_of_double(rest)
-    if kind == _CHAR:
-        return Char(chr(int.from_bytes(rest, "big")))
-    if kind == _BINARY:
-        return rest[:-2].replace(b"\0\1", b"\0")
+    try:
+        if kind == _STRING:
+            return rest[:-2].replace(b"\0\1", b"\0").decode()
+        if kind == _INT64:
+            return _unpack_u64(rest)[0] - _SIGN
+        if kind == _NULL:
+            return None
+        if kind == _BOOL:
+            return bool(rest[0])
+        if kind == _FLOAT64:
+            return _value_of_double(rest)
+        if kind == _CHAR:
+            return Char(rest.rjust(4, b"\0").decode("utf-32-be"))
+        if kind == _BINARY:
+            return rest[:-2].replace(b"\0\1", b"\0")
+    except (ValueError, IndexError, struct.error):
+        raise IndexDamage(f"no value has the key {key.hex()}") from None
     return UNTOLD
 
 

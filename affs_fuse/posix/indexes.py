@@ -25,7 +25,7 @@ from affs_fuse.core.tree import Tree
 from affs_fuse.errors import AffsError
 from affs_fuse.posix.declarations import Collections, Declaration
 from affs_fuse.posix.index_keys import object_of_entry
-from affs_fuse.volume.index_check import IndexHead, page_of, split_page
+from affs_fuse.volume.index_check import INDEX_ID_MAX, IndexHead, page_of, split_page
 from affs_fuse.volume.index_pages import IndexPages
 
 __all__ = [
@@ -35,7 +35,6 @@ __all__ = [
 
 INDEXES = "indexes"
 NEXT_INDEX = "next_index"
-INDEX_ID_MAX = (1 << 31) - 1
 
 
 class DeclaredIndex(NamedTuple):

@@ -34,6 +34,7 @@ class IndexAudit:
         self._reader = reader
         self._tree = reader.tree
         self._directory = directory
+        self._declared: set[int] = set()
         self._expressions: dict[int, str] = {}
         self._check = IndexCheck()
         self._cursor = 0
@@ -66,6 +67,7 @@ class IndexAudit:
         names = []
         problems = []
         for one in declared_indexes(self._reader.declaration(self._directory)):
+            self._declared.add(one.id)
             try:
                 head = read_head(self._tree, self._directory, one.id)
             except AffsError as error:
@@ -92,7 +94,8 @@ class IndexAudit:
         return None if items else iter(self._check.finish())
 
     def _compare_keys(self) -> Iterator[str] | None:
-        """Every file with keys is one of the directory, and they are those of its content."""
+        """Every file with keys is one of the directory, and they are those of its content. What is
+        declared no more is not kept up."""
         return self._each(ITEM_INDEX_KEYS, self._judge)
 
     def _compare_files(self) -> Iterator[str] | None:
@@ -118,7 +121,8 @@ class IndexAudit:
         return [(offset, payload) for _, _, offset, payload in items]
 
     def _judge(self, number: int, payload: bytes) -> str | None:
-        if self._is_pending(number):
+        held = unpack_keys(payload)
+        if self._is_pending(number) or not held.keys() & self._declared:
             return None
         inode = self._reader.inode(number)
         member = any(parent == self._directory for parent, _ in self._reader.places(number))
@@ -129,9 +133,8 @@ class IndexAudit:
             content = self._reader.content(number, inode)
         keys = keys_of_content(list(self._expressions.values()), content)
         wanted = dict(zip(self._expressions, keys, strict=True))
-        held = {key: value for key, value in unpack_keys(payload).items() if key in wanted}
         self.files += 1
-        if held == wanted:
+        if {key: value for key, value in held.items() if key in wanted} == wanted:
             return None
         return f"object {number} has other keys than its content"
 

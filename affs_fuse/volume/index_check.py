@@ -20,8 +20,12 @@ from affs_fuse.volume.index_pages import (
     sketch_page,
 )
 
-__all__ = ["IndexCheck", "IndexHead", "pack_keys", "page_of", "split_page", "unpack_keys"]
+__all__ = [
+    "INDEX_ID_MAX", "IndexCheck", "IndexHead", "declared_problems", "pack_keys", "page_of",
+    "split_page", "unpack_keys",
+]  # fmt: skip
 
+INDEX_ID_MAX = (1 << 31) - 1
 PAGE_BITS = 32
 OBJECT_BYTES = 6
 EMPTY = Shape()
@@ -99,6 +103,27 @@ def unpack_keys(payload: bytes) -> dict[int, bytes]:
         found[int.from_bytes(payload[at : at + _ID_BYTES], "little")] = payload[begin:end]
         at = end
     return found
+
+
+def declared_problems(declaration: dict[str, Value]) -> Iterator[str]:
+    """What is wrong with what the declaration of a directory says of indexes."""
+    if "indexes" not in declaration and "next_index" not in declaration:
+        return
+    rows, following = declaration.get("indexes"), declaration.get("next_index")
+    if type(following) is not int or not isinstance(rows, list):
+        yield "`indexes` of the declaration is no Array, or `next_index` no Int64"
+        return
+    seen: set[int] = set()
+    for row in rows:
+        number = row.get("id") if isinstance(row, dict) else None
+        if not isinstance(row, dict) or type(number) is not int or not 0 < number <= INDEX_ID_MAX:
+            yield "the declaration has an index without a number that an index can have"
+            continue
+        if not (isinstance(row.get("name"), str) and isinstance(row.get("expression"), str)):
+            yield f"the declaration of index {number} lacks its name or its expression"
+        if number in seen or number >= following:
+            yield f"index {number} is declared twice, or was not given out yet"
+        seen.add(number)
 
 
 @dataclass(slots=True)

@@ -20,6 +20,7 @@ from functools import lru_cache
 from itertools import pairwise
 from typing import NamedTuple
 
+from affs_fuse.core.constants import INDEX_KEY_MAX
 from affs_fuse.core.tree import NodeMissing
 from affs_fuse.errors import AffsError, Category
 
@@ -30,6 +31,9 @@ __all__ = [
 
 PAGE_MAX = 2000
 """Bytes: eight such pages fill a node."""
+
+ENTRY_MIN, ENTRY_MAX = 1 + 6, INDEX_KEY_MAX + 6
+"""Bytes: a key, and the number of an object."""
 
 MERGE_BELOW = PAGE_MAX // 4
 MERGED_MAX = PAGE_MAX * 3 // 4
@@ -101,15 +105,18 @@ def unpack_page(payload: bytes) -> tuple[int, list[bytes], list[int]]:
     if reserved or level > LEVELS_MAX or at > len(payload):
         raise IndexDamage("a page has no head that a page can have")
     rows = []
-    for length in struct.unpack_from(f"<{count}H", payload, _PREFIX.size):
+    lengths = struct.unpack_from(f"<{count}H", payload, _PREFIX.size)
+    if not level and count and not (min(lengths) >= ENTRY_MIN and max(lengths) <= ENTRY_MAX):
+        raise IndexDamage("an entry is shorter or longer than a key and a number")
+    for length in lengths:
         rows.append(payload[at : at + length])
         at += length
     if at != len(payload):
         raise IndexDamage("a page has another length than its entries")
     if not level:
         return 0, rows, []
-    if any(len(row) < _CHILD.size for row in rows):
-        raise IndexDamage("an entry of an inner page is too short")
+    if not rows or any(len(row) < _CHILD.size for row in rows):
+        raise IndexDamage("an inner page has no entries, or one that is too short")
     children = [_CHILD.unpack_from(row, len(row) - _CHILD.size)[0] for row in rows]
     return level, [row[: -_CHILD.size] for row in rows], children
 

@@ -58,6 +58,10 @@ class Node:
     items: tuple[Item, ...]
 
 
+def key_text(key: Key) -> str:
+    return "object {}, type {}, offset {}".format(*key)
+
+
 def address_text(pointer: Pointer) -> str:
     if pointer.tree == TREE_NAMESPACE:
         return f"{layout.segment_of(pointer.address)}:{layout.block_of(pointer.address)}"
@@ -153,7 +157,9 @@ class NodeReader:
         if first is not None and last is not None and not branch.low <= first <= last < branch.high:
             self._report.error(
                 "verify.key_range",
-                f"a node's keys {first}..{last} lie outside the range that its parent gives it",
+                f"a node's keys lie outside the range that the node above gives it: they go from"
+                f" {key_text(first)} to {key_text(last)}, not from {key_text(branch.low)} on"
+                + (f" and below {key_text(branch.high)}" if branch.high != LAST_KEY else ""),
                 state=state,
                 block=where,
             )
@@ -183,7 +189,6 @@ class NodeReader:
                 for branch in reversed(node.branches)
                 if branch.high > first and branch.low < end
             )
-
 
     def _quietly(self, branch: Branch) -> Node | None:
         try:

@@ -32,7 +32,7 @@ from affs_fuse.core.constants import (
     OBJECT_ROOT,
     XATTR_EXTENT,
 )
-from affs_fuse.volume.index_check import IndexCheck
+from affs_fuse.volume.index_check import IndexCheck, declared_problems
 from affs_fuse.volume.verify_nodes import Item
 
 __all__ = ["ObjectCheck", "declaration_of", "extents_of_item"]
@@ -220,8 +220,16 @@ class ObjectCheck:
             yield "verify.collection", "the list of collections has it, but it has no declaration"
         elif self.parts and inode.nlink and not self.listed:
             yield "verify.collection", "it has a declaration, but the list of collections not"
-        if self.parts and declaration_of(self.parts) is None:
+        if not self.parts:
+            return
+        whole = declaration_of(self.parts)
+        if whole is None:
             yield "verify.collection", "the declaration is no value, or a part of it is missing"
+            return
+        declaration = decode(whole)
+        assert isinstance(declaration, dict), "declaration_of has looked"
+        for problem in declared_problems(declaration):
+            yield "verify.index", problem
 
     def _judge_directory(self, inode: Inode) -> Iterator[tuple[str, str]]:
         if inode.size != self.entries:

@@ -26,6 +26,7 @@
 #define AFFS_E_NOMEM -7    /* nothing was changed */
 #define AFFS_E_INVALID -8  /* the caller broke the contract */
 #define AFFS_E_READONLY -9 /* a change to a tree that was opened for reading */
+#define AFFS_E_RANGE -10   /* a node with keys that the nodes above it do not give it */
 
 /* ---- geometry: DiskLayout, "Units" ---- */
 #define AFFS_BLOCK_SIZE 4096

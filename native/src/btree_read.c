@@ -26,9 +26,9 @@ int affs_child_check(const affs_node *child, unsigned level, const affs_key *low
         return AFFS_E_FIELD;
     const affs_key first = affs_node_first_key(child), last = affs_node_last_key(child);
     if (affs_key_compare(&first, low) < 0)
-        return AFFS_E_IDENTITY;
+        return AFFS_E_RANGE;
     if (high && affs_key_compare(&last, high) >= 0)
-        return AFFS_E_IDENTITY;
+        return AFFS_E_RANGE;
     return AFFS_OK;
 }
 

@@ -9,11 +9,10 @@ from affs_tools.crashsim.campaign import (
     replayed,
     run_tasks,
 )
-from affs_tools.crashsim.crafted import all_names
+from affs_tools.crashsim.crafted import all_names, all_recipes
 from affs_tools.crashsim.damage import BASE, all_damages, metadata
 from affs_tools.crashsim.explore import base_of
 from affs_tools.crashsim.lies import lies
-from affs_tools.crashsim.recipes import recipes
 from affs_tools.crashsim.surgeon import Surgeon
 
 KINDS = {"superblock", "owner", "record", "segment header", "node"}
@@ -33,11 +32,12 @@ def test_flipped_bits_of_metadata_are_refused() -> None:
     assert figures.tally.states > 131_072
 
 
-def test_damage_is_found_and_never_served() -> None:
-    figures = run_tasks(damage_tasks(short=True), 1)
+@pytest.mark.parametrize("shard", range(2))
+def test_damage_is_found_and_never_served(shard: int) -> None:
+    figures = run_tasks(damage_tasks(short=True)[shard::2], 1)
     assert not figures.tally.failures, figures.tally.failures[:3]
     kinds = {outcome.partition(":")[0] for outcome in figures.tally.outcomes}
-    assert kinds >= {"flip", "zero", "swap", "over", "cut"}
+    assert kinds >= ({"swap", "over"} if shard else {"flip", "zero", "cut"})
 
 
 def test_two_records_of_one_commit_open_nothing() -> None:
@@ -45,15 +45,15 @@ def test_two_records_of_one_commit_open_nothing() -> None:
     assert replayed("damage@two-records") is None
 
 
-@pytest.mark.parametrize("shard", range(2))
+@pytest.mark.parametrize("shard", range(4))
 def test_crafted_images_give_errors_that_have_a_name(shard: int) -> None:
-    figures = run_tasks(crafted_tasks(short=True)[shard::2], 1)
+    figures = run_tasks(crafted_tasks(short=True)[shard::4], 1)
     assert not figures.tally.failures, figures.tally.failures[:3]
     assert figures.tally.states >= 100
 
 
 def test_the_recipes_are_many_and_each_changes_something() -> None:
-    made = recipes()
+    made = all_recipes()
     assert len({recipe.name for recipe in made}) == len(made) >= 200
     assert len(all_names(short=False)) > 10_000
     image = base_of(BASE).image

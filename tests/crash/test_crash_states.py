@@ -8,9 +8,10 @@ import pytest
 from affs_tools.crashsim.campaign import crash_tasks, fault_tasks, memory_tasks, run_tasks
 from affs_tools.crashsim.determinism import fingerprints_of_processes
 
-SHARDS = 4
-STATES_MIN, POINTS_MIN = 500, 80
-"""Of each shard: fewer would mean that the simulator looks at nothing."""
+SHARDS = 10
+STATES_MIN, POINTS_MIN = 300, 30
+"""Of each shard: fewer would mean that the simulator looks at nothing. A shard takes some seconds
+of the processor, so that its time is not over on a machine that has other things to do."""
 
 
 @pytest.mark.parametrize("shard", range(SHARDS))
@@ -19,7 +20,7 @@ def test_power_loss(shard: int) -> None:
     assert not figures.tally.failures, figures.tally.failures[:3]
     assert figures.tally.states >= STATES_MIN
     assert figures.tally.recoveries
-    assert figures.tally.outcomes["lie: fallen back"]
+    assert figures.tally.outcomes["lie: served"]
 
 
 def test_one_seed_gives_one_image() -> None:
@@ -27,17 +28,18 @@ def test_one_seed_gives_one_image() -> None:
     assert len(set(fingerprints_of_processes(2, short=True))) == 1
 
 
-def test_running_out_of_memory() -> None:
-    figures = run_tasks([partial(task) for task in memory_tasks(short=True)], 1)
+@pytest.mark.parametrize("shard", range(3))
+def test_running_out_of_memory(shard: int) -> None:
+    figures = run_tasks([partial(task) for task in memory_tasks(short=True)[shard::3]], 1)
     assert not figures.tally.failures, figures.tally.failures[:3]
     assert figures.tally.states >= POINTS_MIN
     assert any("worked again" in outcome for outcome in figures.tally.outcomes)
     assert any("read-only" in outcome for outcome in figures.tally.outcomes)
 
 
-@pytest.mark.parametrize("shard", range(2))
+@pytest.mark.parametrize("shard", range(3))
 def test_failing_device_calls(shard: int) -> None:
-    tasks = [partial(task) for task in fault_tasks(short=True)[shard::2]]
+    tasks = [partial(task) for task in fault_tasks(short=True)[shard::3]]
     figures = run_tasks(tasks, 1)
     assert not figures.tally.failures, figures.tally.failures[:3]
     assert figures.tally.states >= POINTS_MIN

@@ -236,6 +236,24 @@ def test_nothing_is_left_of_a_dropped_index(bench: QueryBench) -> None:
     assert bench.audit("/d") == []
 
 
+def test_what_is_left_of_a_dropped_index_is_not_held_against_files(bench: QueryBench) -> None:
+    """record-meet/unindex-work+reclaim+record-move: a file goes, and nothing has to be noted for
+    an index that is going too."""
+    for number in range(5):
+        bench.put(f"/d/{number}", {"age": number})
+    bench.directory("/e")
+    bench.add_index("/d", "age", "age")
+    bench.settle_indexes()
+    bench.drop_index("/d", "age")
+    bench.rename("/d/3", "/e/3")
+    assert bench.items("/d", ITEM_INDEX_KEYS)
+    assert bench.audit("/d") == []
+    bench.add_index("/d", "age", "age")
+    bench.rename("/d/4", "/e/4")
+    bench.settle_indexes()
+    assert bench.audit("/d") == []
+
+
 def test_an_indexed_directory_can_be_removed(bench: QueryBench) -> None:
     numbers = [bench.put(f"/d/{number}", {"age": number}) for number in range(300)]
     bench.add_index("/d", "age", "age")
@@ -259,17 +277,17 @@ def test_the_second_reader_finds_the_same_entries(bench: QueryBench, tmp_path: P
     path.write_bytes(bench.device.content)
     directory = bench.find("/d").number
     with Image(str(path)) as image:
-        found = Namespace(image, image.working())
+        found = Namespace(image, image.working()).collections
         entries = found.index(directory, 1)
         assert entries == sorted(entries)
         assert [number for _, number in entries] == sorted(
             numbers, key=lambda number: ((number - numbers[0]) % 90, number)
         )
-        keys = found.index_keys(directory)
+        keys = found.keys(directory)
         assert sorted((key, number) for number, row in keys.items() for key in row.values()) == (
             entries
         )
-        assert found.index_pending(directory) == [late]
+        assert found.pending(directory) == [late]
 
 
 def large(bench: QueryBench, path: str) -> None:

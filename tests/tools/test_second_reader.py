@@ -46,8 +46,8 @@ def shape(image: Image, state: State) -> Shape:
         elif entry.kind in (stat.S_IFCHR, stat.S_IFBLK):
             holds = inode["rdev"]
         attributes = tuple(sorted(namespace.xattrs(entry.object).items()))
-        declaration = namespace.declaration(entry.object)
-        assert (declaration is not None) == (entry.object in namespace.collections())
+        declaration = namespace.collections.declaration(entry.object)
+        assert (declaration is not None) == (entry.object in namespace.collections.directories())
         found[entry.path] = (
             inode["mode"], inode["uid"], inode["gid"], inode["nlink"], holds, attributes,
             declaration,

@@ -2,6 +2,7 @@
 
 Everything here has right checksums, and contradicts itself."""
 
+import re
 from collections.abc import Callable
 
 import pytest
@@ -158,7 +159,7 @@ def test_the_check_looks_at_shared_nodes_under_each_parent() -> None:
     """Two states share a leaf, and one of them gives it a range of keys that does not fit: checked
     by difference, the leaf was not looked at again."""
     tally = Tally()
-    explore_crafted(["n13.e2.key.object=less"], tally)
+    explore_crafted([f"n{node}.key.object=less" for node in ("9.e5", "15.e4", "18.e4")], tally)
     assert not tally.failures
 
 
@@ -174,17 +175,32 @@ def test_the_check_names_the_copy_that_is_missing() -> None:
     assert found[f"@{layout.ring_offset(1, newest) // BLOCK_SIZE}"] == "verify.rings_differ"
 
 
-@pytest.mark.parametrize("lie", ["n3.e2.key.object=less", "n3.e2.key.object=more"])
-def test_keys_outside_of_what_the_node_above_says_are_refused_on_access(lie: str) -> None:
+def test_keys_outside_of_what_the_node_above_says_are_refused_on_access() -> None:
     """Each node is whole, and its checksum right; the two do not belong together."""
     image = base_of(BASE).image
     mark = image.mark()
     try:
-        tell(lie)
+        tell("n3.e4.key.object=more")
         volume = open_state(Recorder(image))
         with pytest.raises(AffsError) as caught:
             walk_state(volume, Namespace(volume), 1)
+        told = {one.message for one in verify_volume(image).findings}
     finally:
         image.revert(mark)
     assert caught.value.category is Category.CORRUPT
-    assert "belongs to another" in caught.value.message
+    assert "outside the range that the node above" in caught.value.message
+    (found,) = (one for one in told if "outside the range" in one)
+    assert re.search(r"from object \d+, .* to object \d+, .*, not from object \d+, .*", found)
+
+
+@pytest.mark.parametrize("name", [
+    "index/page-inner-no-rows", "collection/indexes-is-text", "collection/next_index-0",
+    "collection/index-id-None", "collection/index-id-2147483648", "index/page-short-row",
+    "index/every-key-5000d800", "index/every-key-3000",
+])  # fmt: skip
+def test_lies_about_indexes_are_found_and_end_no_query(name: str) -> None:
+    """An inner page without rows divided by zero, a key that no value has ended the query that an
+    index answered alone; of what a declaration says of indexes nobody had looked at the form."""
+    tally = Tally()
+    explore_crafted([name], tally)
+    assert not tally.failures, tally.failures

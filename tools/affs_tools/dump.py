@@ -17,8 +17,9 @@ from typing import Any
 
 from affs_tools import holder
 from affs_tools.reader import structures
+from affs_tools.reader.collections import PART_SIZE
 from affs_tools.reader.image import BLOCK, ITEM_TYPES, NODE, TREES, Image, Item, State, bitmap_bits
-from affs_tools.reader.namespace import PART_SIZE, Namespace, extract
+from affs_tools.reader.namespace import Namespace, extract
 from affs_tools.reader.structures import Damage, Record
 from affs_tools.reader.values import read_value, write_value
 from affs_tools.text import escape, escape_name, format_time

@@ -27,7 +27,16 @@ from affs_tools.crashsim.mutants import Mutant, NoFit, hunt
 from affs_tools.crashsim.native_mutants import NativeMutant, hunt_native
 from affs_tools.crashsim.pieces import Piece
 from affs_tools.crashsim.states import Depth
-from affs_tools.crashsim.workloads import Workload, find, meetings, pairs, singles, stories, triples
+from affs_tools.crashsim.workloads import (
+    Workload,
+    find,
+    meetings,
+    pairs,
+    records,
+    singles,
+    stories,
+    triples,
+)
 
 __all__ = [
     "Figures",
@@ -47,7 +56,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 P = TypeVar("P", Fault, Shortage)
 Task = Callable[[], Tally]
-TRIPLES = 2950
+TRIPLES = 2300
 FAULTS_PER_TASK = 200
 WORKLOADS_PER_TASK = 250
 _LONG = ("full", "ring-", "wide/", "crowded/s", "crowded/o", "retention/2", "retention/4")
@@ -86,10 +95,13 @@ def crash_tasks(*, short: bool) -> list[Task]:
             *(_shallow(one) for one in stories() if not one.name.startswith(_LONG)),
             *islice(pairs(), 0, None, 151),
             *islice(meetings(), 0, None, 43),
+            *islice(records(), 0, None, 29),
         ]
         depth = Depth(None, 20)
     else:
-        chosen = [*stories(), *singles(), *pairs(), *meetings(), *triples(TRIPLES)]
+        chosen = [
+            *stories(), *singles(), *pairs(), *meetings(), *records(), *triples(TRIPLES)
+        ]  # fmt: skip
         depth = Depth(None, 400)
     for group in _alike(chosen):
         tasks.append(partial(_explore, group))

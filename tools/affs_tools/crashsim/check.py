@@ -6,45 +6,47 @@ recovery, one more commit works and is found again.
 """
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import pairwise
 
-from affs_fuse.core.codec import Xattr
+from affs_fuse.core.codec import Pointer
 from affs_fuse.core.constants import (
     BLOCK_SIZE,
     INTENT_SYSTEM,
-    ITEM_EXTENT,
-    ITEM_XATTR,
-    NODE_BLOCKS,
-    OBJECT_BITS,
     POINTER_UNDO,
     RING_SLOTS,
+    TREE_NAMESPACE,
 )
-from affs_fuse.core.tree import Tree, Walk
+from affs_fuse.core.tree import Tree
 from affs_fuse.errors import AffsError
 from affs_fuse.posix.namespace import Namespace
-from affs_fuse.posix.state_reader import StateReader
-from affs_fuse.query.index_audit import IndexAudit
+from affs_fuse.query.index_values import keys_of_content
 from affs_fuse.volume import layout, verbs
 from affs_fuse.volume.opening import OpenOptions
-from affs_fuse.volume.reclaim import extents_of
 from affs_fuse.volume.ring import read_ring, read_slot
 from affs_fuse.volume.settings import SettingKind
 from affs_fuse.volume.states import KeptState
 from affs_fuse.volume.superblock import read_superblock
 from affs_fuse.volume.verify import Severity, verify_volume
 from affs_fuse.volume.volume import Volume
+from affs_tools.crashsim.asking import answer, answers
 from affs_tools.crashsim.bounds import Violation
+from affs_tools.crashsim.check_records import check_collections
 from affs_tools.crashsim.device import Event, Image, Mark, Recorder, Write
+from affs_tools.crashsim.known_trees import TreesOf
 from affs_tools.crashsim.model import Entry, Expected, Snapshot, content_key
 from affs_tools.crashsim.session import ROOT, TIME_NS, Time, open_options, reuse_soon
+from affs_tools.fsck_indexes import index_problems
 
-__all__ = ["Verdict", "Violation", "judge", "judge_damaged", "open_state", "walk_state"]
+__all__ = [
+    "Verdict", "Violation", "judge", "judge_damaged", "named", "open_state", "state_trees",
+    "walk_state",
+]  # fmt: skip
 
 KINDS = {0o040000: "d", 0o100000: "f", 0o120000: "l", 0o010000: "p"}
-MASK = (1 << OBJECT_BITS) - 1
 READDIR_COUNT = 64
-_END = object()
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +76,9 @@ def judge(
         raise Violation(f"it opened read-only: {volume.read_only_reason}")
     wanted = expected[volume.durable_seq]
     seq = volume.durable_seq
-    _compare_all(volume, wanted)
-    _check_space(volume)
+    trees = TreesOf(volume, believe=not thorough)
+    _compare_all(volume, wanted, trees)
+    _check_space(volume, trees)
     if thorough:
         past = {known: one for known, one in expected.items() if known <= seq}
         _fall_back(device, past)
@@ -100,7 +103,7 @@ def judge_damaged(
         raise Violation(f"commit {seq} was opened for writing past a newer one that verifies")
     outcome = "served" if seq >= durable else "fallen back"
     try:
-        _compare_all(volume, expected[seq])
+        _compare_all(volume, expected[seq], TreesOf(volume, believe=not thorough))
     except AffsError as error:
         outcome = f"damage found: {error.code}"
     if volume.read_only and thorough:
@@ -123,7 +126,7 @@ def _fall_back(device: Image, expected: dict[int, Expected]) -> None:
         if volume.durable_seq != older.seq or volume.read_only:
             raise Violation(f"fell back to {volume.durable_seq}, not {older.seq}")
         try:
-            _compare_all(volume, expected[older.seq])
+            _compare_all(volume, expected[older.seq], TreesOf(volume, believe=True))
         except AffsError as error:
             raise Violation(f"fell back to {older.seq}, where {error.message}") from error
         device.revert(inner)
@@ -174,7 +177,7 @@ def _recover_previous(device: Image, expected: dict[int, Expected], seq: int) ->
 
 def _compare_tolerant(volume: Volume, wanted: Expected) -> None:
     try:
-        _compare_all(volume, wanted)
+        _compare_all(volume, wanted, TreesOf(volume, believe=True))
     except AffsError:
         return  # damage below the root is said, not served
 
@@ -182,14 +185,16 @@ def _compare_tolerant(volume: Volume, wanted: Expected) -> None:
 def _go_on(device: Image, volume: Volume, wanted: Expected) -> None:
     """Clean, reclaim, one more change, one more commit; then open again and find all that."""
     namespace = Namespace(volume, relatime="noatime")
+    _compare_answers(volume, wanted)
     reuse_soon(volume)
     volume.run(namespace.load_orphans)
     while namespace.removals_pending:
         volume.run(namespace.remove_step)
+    wanted = _bring_indexes_up_to_date(volume, namespace, wanted)
     verbs.reclaim_all(volume, namespace.flush_all)
     made = _try_to_make(volume, namespace)
     volume.commit(namespace.flush_all)
-    _check_space(volume)
+    _check_space(volume, TreesOf(volume, believe=True))
     stuck = [
         state.seq
         for state in volume.states.all()
@@ -214,8 +219,26 @@ def _go_on(device: Image, volume: Volume, wanted: Expected) -> None:
             size=tree["/"].size + 1, nlink=tree["/"].nlink + 1, mtime_ns=made.mtime_ns
         )
         tree["/after"] = made
-    _compare_all(again, replace(wanted, tree=tree))
-    _check_space(again)
+    trees = TreesOf(again, believe=True)
+    _compare_all(again, replace(wanted, tree=tree), trees)
+    _compare_answers(again, wanted)
+    _check_space(again, trees)
+
+
+def _bring_indexes_up_to_date(
+    volume: Volume, namespace: Namespace, wanted: Expected
+) -> Expected:
+    """Take in what waits for indexes, if there is room for that; what must show then."""
+    work = namespace.files.index_work(keys_of_content)
+    try:
+        while volume.run(work.step, lambda: True) is not None:
+            pass
+    except AffsError as error:
+        if error.code != "volume.no_space":
+            raise
+        return wanted
+    now = {path: one._replace(settled=True) for path, one in wanted.collections[0].items()}
+    return replace(wanted, collections={**wanted.collections, 0: now})
 
 
 def _branches(volume: Volume, state: KeptState) -> bool:
@@ -237,14 +260,43 @@ def _try_to_make(volume: Volume, namespace: Namespace) -> Entry | None:
 # ---- comparing ----
 
 
-def _compare_all(volume: Volume, wanted: Expected) -> None:
+def _compare_all(volume: Volume, wanted: Expected, trees: TreesOf) -> None:
     """The working state and every kept state. Errors: Violation; AffsError of damage."""
     namespace = Namespace(volume, relatime="noatime")
-    _compare(walk_state(volume, namespace, 1), wanted.tree, "the working state")
+
+    def compare(seq: int, root: Pointer, find: Callable[[], int], snapshot: Snapshot) -> None:
+        known = trees.get(root)
+        if known.shown is None:
+            known.shown = walk_state(volume, namespace, find())
+        _compare(known.shown, snapshot, named(seq))
+        declared = wanted.collections.get(seq, {})
+        if known.collections != declared:
+            tree = Tree(volume.cache, TREE_NAMESPACE, root, writable=False)
+            check_collections(volume, tree, declared, named(seq))
+            tree.close()
+            known.collections = declared
+
+    root = volume.working.tree.root
+    assert root is not None, "compared right after opening"
+    compare(0, root, lambda: 1, wanted.tree)
     listed = {state.seq: state for state in volume.states.listed()}
     if sorted(listed) != sorted(wanted.kept):
         raise Violation(f"kept are {sorted(listed)}, not {sorted(wanted.kept)}")
-    labels = {seq: state.label for seq, state in listed.items()}
+    _compare_pointers(volume, wanted, {seq: state.label for seq, state in listed.items()})
+    for seq, state in listed.items():
+        find = partial(_kept_root, volume, namespace, state)
+        compare(seq, state.root, find, wanted.kept[seq])
+    namespace.views.close()
+
+
+def _kept_root(volume: Volume, namespace: Namespace, state: KeptState) -> int:
+    door = volume.run(namespace.lookup, 1, b".affs").number
+    shelf = volume.run(namespace.lookup, door, b"checkpoints").number
+    return volume.run(namespace.lookup, shelf, state.hex_id.encode()).number
+
+
+def _compare_pointers(volume: Volume, wanted: Expected, labels: dict[int, str]) -> None:
+    """What is said about states. Errors: Violation."""
     if labels != wanted.labels:
         raise Violation(f"labels are {labels}, not {wanted.labels}")
     published = volume.states.published
@@ -260,29 +312,35 @@ def _compare_all(volume: Volume, wanted: Expected) -> None:
     }
     if settings != wanted.settings:
         raise Violation(f"settings are {settings}, not {wanted.settings}")
-    check_indexes(volume, volume.working.tree, "the working state")
-    for state in listed.values():
-        tree = volume.open_state(state)
-        check_indexes(volume, tree, f"kept state {state.seq}")
-        tree.close()
-    if not listed:
-        return
-    door = volume.run(namespace.lookup, 1, b".affs").number
-    shelf = volume.run(namespace.lookup, door, b"checkpoints").number
-    for seq, state in listed.items():
-        root = volume.run(namespace.lookup, shelf, state.hex_id.encode()).number
-        _compare(walk_state(volume, namespace, root), wanted.kept[seq], f"kept state {seq}")
-    namespace.views.close()
 
 
-def check_indexes(volume: Volume, tree: Tree, what: str) -> None:
-    """Every index says what the records say. Errors: Violation."""
-    reader = StateReader(volume, tree, ROOT)
-    for number in volume.run(reader.collections):
-        audit = IndexAudit(reader, number)
-        while (problem := volume.run(next, audit, _END)) is not _END:
-            if problem is not None:
-                raise Violation(f"{what}: an index of directory {number}: {problem}")
+def state_trees(volume: Volume) -> dict[int, Tree]:
+    """Of the working state (0), and of the kept ones by the seq of their commit."""
+    kept = {state.seq: volume.open_state(state) for state in volume.states.listed()}
+    return {0: volume.working.tree, **kept}
+
+
+def named(seq: int) -> str:
+    return f"kept state {seq}" if seq else "the working state"
+
+
+def _compare_answers(volume: Volume, wanted: Expected) -> None:
+    """By the engine's own check every index says what the records say, and asking it gives what
+    reading gives, in each state: asked once of the same bytes. Errors: Violation."""
+    trees = TreesOf(volume, believe=True)
+    for seq, tree in state_trees(volume).items():
+        assert tree.root is not None, "asked right after opening"
+        known = trees.get(tree.root)
+        if wanted.collections.get(seq) and not known.answered:
+            known.answered = True
+            what = named(seq)
+            for path, problem in index_problems(volume, tree):
+                raise Violation(f"{what}: an index of {path}: {problem}")
+            for line, found in answers(volume, tree):
+                right = answer(volume, tree, line, indexes=False)
+                if found.text != right.text:
+                    told = f"{found.text} by index {found.asked}"
+                    raise Violation(f"{what}: {line!r} gives {told}, not {right.text}")
 
 
 def _compare(found: Snapshot, wanted: Snapshot, what: str) -> None:
@@ -358,12 +416,14 @@ def _entries(volume: Volume, namespace: Namespace, number: int) -> list[tuple[st
 # ---- space ----
 
 
-def _check_space(volume: Volume) -> None:
+def _check_space(volume: Volume, trees: TreesOf) -> None:
     """The allocator says exactly what the working state and the kept states reach."""
     live: dict[int, int] = {}
-    trees = [volume.working.tree, *(volume.open_state(state) for state in volume.states.all())]
-    for tree in trees:
-        _mark_tree(volume, tree, live)
+    roots = [volume.working.tree.root, *(state.root for state in volume.states.all())]
+    for root in roots:
+        assert root is not None, "compared right after opening or a commit"
+        for number, bits in trees.get(root).live.items():
+            live[number] = live.get(number, 0) | bits
     for segment in volume.space.segments.values():
         if segment.intent == INTENT_SYSTEM:
             continue
@@ -378,32 +438,6 @@ def _check_space(volume: Volume) -> None:
             raise Violation(f"segment {segment.number} counts {segment.used}")
     if live:
         raise Violation(f"segments {sorted(live)} are in use and not known")
-
-
-def _mark_tree(volume: Volume, tree: Tree, live: dict[int, int]) -> None:
-    root = tree.root
-    assert root is not None, "compared right after opening or a commit"
-    walk = Walk(volume.cache, root, 0)
-    while (address := volume.run(_next_node, walk)) is not None:
-        _mark(live, address, NODE_BLOCKS)
-    end = (1 << 64) - 1, 255, 0
-    items = volume.run(lambda: list(tree.iterate((0, 0, 0), end)))
-    for _, kind, _, payload in items:
-        if kind in (ITEM_EXTENT, ITEM_XATTR) and len(payload) >= Xattr.SIZE:
-            for address, blocks, _ in extents_of(kind, payload):
-                _mark(live, address, blocks)
-
-
-def _next_node(walk: Walk) -> int | None:
-    try:
-        return next(walk).address
-    except StopIteration:
-        return None
-
-
-def _mark(live: dict[int, int], address: int, blocks: int) -> None:
-    segment, block = layout.segment_of(address), layout.block_of(address)
-    live[segment] = live.get(segment, 0) | ((1 << blocks) - 1) << block
 
 
 def _blocks(bits: int) -> list[int]:

@@ -6,16 +6,17 @@ crafted_judge.py looks at what becomes of it.
 from functools import cache, partial
 
 from affs_tools.crashsim.bounds import Violation
-from affs_tools.crashsim.crafted_judge import judge_crafted
-from affs_tools.crashsim.damage import BASE
+from affs_tools.crashsim.crafted_judge import Honest, honest_trees, judge_crafted
+from affs_tools.crashsim.damage import BASE, all_pieces
 from affs_tools.crashsim.explore import Tally, base_of, judge_each
 from affs_tools.crashsim.lies import Lie, lies
 from affs_tools.crashsim.recipes import Recipe, recipes, seeded
+from affs_tools.crashsim.record_recipes import record_recipes
 from affs_tools.crashsim.surgeon import Surgeon
 
-__all__ = ["all_names", "explore_crafted", "tell"]
+__all__ = ["all_names", "all_recipes", "explore_crafted", "tell"]
 
-SEEDS = 6000
+SEEDS = 5000
 _HIDE = (".birth=", ".object_id=", "ancestor=")
 """Lies within bounds about when or where something came from: the birth rule believes them."""
 
@@ -27,7 +28,17 @@ def _fields() -> dict[str, Lie]:
 
 @cache
 def _recipes() -> dict[str, Recipe]:
-    return {recipe.name: recipe for recipe in recipes()}
+    return {recipe.name: recipe for recipe in all_recipes()}
+
+
+def all_recipes() -> list[Recipe]:
+    """All that were made by hand."""
+    return [*recipes(), *record_recipes()]
+
+
+@cache
+def _honest() -> Honest:
+    return honest_trees(base_of(BASE).image)
 
 
 def all_names(*, short: bool) -> list[str]:
@@ -39,6 +50,8 @@ def all_names(*, short: bool) -> list[str]:
 
 def explore_crafted(names: list[str], tally: Tally) -> None:
     """Each image alone."""
+    _honest()  # both before anything is told
+    all_pieces()
     judge_each(
         base_of(BASE).image, tally, [(f"crafted@{name}", partial(_judge, name)) for name in names]
     )
@@ -49,7 +62,7 @@ def _judge(name: str) -> str:
     tell(name)
     by_chance = name.startswith("seed/")
     hides = by_chance or any(one in name for one in _HIDE)
-    outcome = judge_crafted(base_of(BASE).image, may_hide=hides)
+    outcome = judge_crafted(base_of(BASE).image, _honest(), may_hide=hides)
     if recipe is not None and recipe.found and "clean" in outcome:
         raise Violation("the check finds nothing")
     return f"{'seeded' if by_chance else 'made'}: {outcome}"
@@ -57,7 +70,7 @@ def _judge(name: str) -> str:
 
 def tell(name: str) -> None:
     """Put one of all_names() into the base's image."""
-    surgeon = Surgeon(base_of(BASE).image)
+    surgeon = Surgeon(base_of(BASE).image, all_pieces())
     recipe = _recipes().get(name)
     if recipe is not None:
         recipe.tell(surgeon)

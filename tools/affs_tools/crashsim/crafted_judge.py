@@ -7,19 +7,26 @@ and unreadable all the same.
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 
+from affs_fuse.core.codec import Pointer
 from affs_fuse.core.constants import OBJECT_BITS
 from affs_fuse.errors import AffsError, Category
 from affs_fuse.posix.namespace import Changes, Namespace
+from affs_fuse.query.index_values import keys_of_content
 from affs_fuse.volume import verbs
-from affs_fuse.volume.verify import Report, verify_volume
+from affs_fuse.volume.verify import verify_volume
 from affs_fuse.volume.volume import Volume
+from affs_tools.crashsim.asking import answer, answers
 from affs_tools.crashsim.bounds import Violation, with_memory
 from affs_tools.crashsim.check import open_state
 from affs_tools.crashsim.device import Image, Recorder
+from affs_tools.crashsim.known_trees import read_with
+from affs_tools.crashsim.record_steps import RecordSteps
 from affs_tools.crashsim.session import ROOT
+from affs_tools.fsck_indexes import report_indexes
 
-__all__ = ["judge_crafted"]
+__all__ = ["Honest", "honest_trees", "judge_crafted"]
 
 MEMORY_BYTES_MAX = 256 << 20
 """More than what a process has before; all nodes of the image are two megabytes."""
@@ -28,27 +35,45 @@ DEPTH_MAX = 40
 READ_MAX = 1 << 18
 READDIR_COUNT = 64
 NAME_MAX = 255
+TURNS_MAX = 1000
 
 
-def judge_crafted(image: Image, *, may_hide: bool = False) -> str:
-    """What became of it. may_hide: the lie cannot be told from the truth before it does harm. The
-    image is changed. Errors: Violation."""
+Honest = frozenset[tuple[Pointer, object]]
+"""The trees of the volume before anything was told: roots, and what they are read with. A root has
+the checksums of all below it, and a lie below a root is told up to there; so a tree of which this
+is as it was has no lie in it."""
+
+
+def honest_trees(image: Image) -> Honest:
+    """Before anything is told. The image stays as it is."""
+    mark = image.mark()
+    volume = open_state(Recorder(image))
+    image.revert(mark)
+    roots = [volume.last.root, *(state.root for state in volume.states.all())]
+    return frozenset((root, read_with(volume)) for root in roots)
+
+
+def judge_crafted(image: Image, honest: Honest, *, may_hide: bool = False) -> str:
+    """What became of it; only trees that are not honest are read. may_hide: the lie cannot be told
+    from the truth before it does harm. The image is changed. Errors: Violation."""
     with with_memory(MEMORY_BYTES_MAX):
-        return _judge(image, may_hide=may_hide)
+        return _judge(image, honest, may_hide=may_hide)
 
 
-def _judge(image: Image, *, may_hide: bool) -> str:
-    report = _checked(image)
-    clean = report is not None and report.clean
+def _judge(image: Image, honest: Honest, *, may_hide: bool) -> str:
+    clean = not _checked(image)
     try:
         volume = open_state(Recorder(image))
     except AffsError as error:
         if clean and error.code != "volume.feature":
             raise Violation(f"the check finds nothing, and it is refused: {error}") from error
         return "refused"
-    damaged = _walk(volume)
+    told = partial(_is_told, volume, honest)
+    damaged = _walk(volume, told)
     if clean and damaged:
         raise Violation(f"the check finds nothing, but: {damaged[0]!r}")
+    if told(volume.last.root):
+        _ask(volume, clean=clean)
     used = _use(volume)
     if clean and not volume.read_only and not may_hide:
         _must_stay_clean(image)
@@ -56,35 +81,59 @@ def _judge(image: Image, *, may_hide: bool) -> str:
     return f"opened, {found}" + (", errors" if damaged or used else "")
 
 
-def _checked(image: Image) -> Report | None:
+def _checked(image: Image) -> list[str]:
+    """What fsck.affs --data finds; it looks at indexes where all else is in order."""
     try:
-        return verify_volume(image, data=True)
-    except AffsError:
-        return None
+        report = verify_volume(image, data=True)
+        if report.clean:
+            report_indexes(open_state(Recorder(image), read_only=True), report)
+    except (AffsError, OSError) as error:
+        return [str(error)]
+    return [] if report.clean else [str(one) for one in report.findings]
 
 
 def _must_stay_clean(image: Image) -> None:
-    report = verify_volume(image, data=True)
-    if not report.clean:
-        raise Violation(f"it was clean before it was used: {[str(f) for f in report.findings][:3]}")
+    found = _checked(image)
+    if found:
+        raise Violation(f"it was clean before it was used: {found[:3]}")
+
+
+def _ask(volume: Volume, *, clean: bool) -> None:
+    """An index may lie, but then the check says so; and it never makes up a row. Errors:
+    Violation."""
+    with suppress(AffsError, OSError):
+        for line, found in answers(volume, volume.working.tree):
+            right = answer(volume, volume.working.tree, line, indexes=False)
+            if found.damaged or right.damaged or found.text == right.text:
+                continue
+            if clean:
+                raise Violation(f"the check finds nothing, but {line!r} gives {found.text}")
+            if not set(found.rows) <= set(right.rows) and " where " in line:
+                raise Violation(f"{line!r} gives {found.text}, which is not all there")
 
 
 # ---- reading all of it ----
 
 
-def _walk(volume: Volume) -> list[AffsError]:
-    """Every state as far as the bounds go; the damage that was met."""
+def _is_told(volume: Volume, honest: Honest, root: Pointer) -> bool:
+    return (root, read_with(volume)) not in honest
+
+
+def _walk(volume: Volume, told: Callable[[Pointer], bool]) -> list[AffsError]:
+    """Every state that lies are told of, as far as the bounds go; the damage that was met."""
     namespace = Namespace(volume, relatime="noatime")
     damaged: list[AffsError] = []
-    with _damage(damaged):
-        _walk_below(volume, namespace, 1, damaged)
+    if told(volume.last.root):
+        with _damage(damaged):
+            _walk_below(volume, namespace, 1, damaged)
     with _damage(damaged):
         door = volume.run(namespace.lookup, 1, b".affs").number
         shelf = volume.run(namespace.lookup, door, b"checkpoints").number
         for state in volume.states.listed()[:20]:
             with _damage(damaged):
                 root = volume.run(namespace.lookup, shelf, state.hex_id.encode()).number
-                _walk_below(volume, namespace, root, damaged)
+                if told(state.root):
+                    _walk_below(volume, namespace, root, damaged)
     namespace.views.close()
     return damaged
 
@@ -165,6 +214,9 @@ def _use(volume: Volume) -> bool:
     attempt(volume.run, namespace.mkdir, 1, b"made", 0o755, ROOT)
     for name in names:
         attempt(_change, volume, namespace, name)
+    for use in _uses_of_records(volume, namespace):
+        attempt(volume.run, use)
+    attempt(_take_in, volume, namespace)
     attempt(volume.commit, namespace.flush_all)
     attempt(_clean, volume, namespace)
     attempt(_keep, volume)
@@ -179,6 +231,25 @@ def _use(volume: Volume) -> bool:
     with suppress(AffsError):
         volume.statfs()
     return bool(errors)
+
+
+def _uses_of_records(volume: Volume, namespace: Namespace) -> Iterator[Callable[[], None]]:
+    """Of what damage.BASE has."""
+    records = RecordSteps(volume, namespace, ROOT)
+    yield partial(records.batch, [("create", "/r/made", b'{"n": 3}')])
+    yield partial(records.batch, [("replace", "/r/1", b'{"n": 4}')])
+    yield partial(records.batch, [("remove", "/r/2")])
+    yield partial(records.evolve, "/r", ["rename", "n", "number"])
+    yield partial(records.index, "/r", ["n", "number"])
+    yield partial(records.declare, "/s", {"fields": {}})
+
+
+def _take_in(volume: Volume, namespace: Namespace) -> None:
+    work = namespace.files.index_work(keys_of_content)
+    for _ in range(TURNS_MAX):
+        if volume.run(work.step, lambda: True) is None:
+            return
+    raise Violation("indexes are never up to date")
 
 
 def _keep(volume: Volume) -> None:

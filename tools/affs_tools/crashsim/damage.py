@@ -28,14 +28,19 @@ from affs_fuse.posix.namespace import Namespace
 from affs_fuse.volume.superblock import read_superblock
 from affs_fuse.volume.verify import Finding, Severity, verify_volume
 from affs_fuse.volume.volume import Volume
+from affs_tools.crashsim.asking import answer, answers
 from affs_tools.crashsim.bounds import Violation
-from affs_tools.crashsim.check import open_state, walk_state
+from affs_tools.crashsim.check import named, open_state, state_trees, walk_state
+from affs_tools.crashsim.check_records import check_collections
 from affs_tools.crashsim.device import Image, Recorder
 from affs_tools.crashsim.explore import Base, Failure, Tally, base_of, judge_each
+from affs_tools.crashsim.known_trees import TreesOf
 from affs_tools.crashsim.model import Expected, Snapshot
 from affs_tools.crashsim.pieces import Piece, pieces_of
 
-__all__ = ["BASE", "Damage", "all_damages", "explore_damages", "flip_all_bits", "metadata"]
+__all__ = [
+    "BASE", "Damage", "all_damages", "all_pieces", "explore_damages", "flip_all_bits", "metadata",
+]  # fmt: skip
 
 BASE = "damage"
 Patch = tuple[int, bytes]
@@ -54,7 +59,7 @@ class Damage:
 
 
 @cache
-def _pieces() -> tuple[Piece, ...]:
+def all_pieces() -> tuple[Piece, ...]:
     return tuple(pieces_of(base_of(BASE).image))
 
 
@@ -63,7 +68,7 @@ def _pieces() -> tuple[Piece, ...]:
 
 def metadata() -> list[Piece]:
     """Every piece but file data."""
-    return [piece for piece in _pieces() if piece.kind != "data"]
+    return [piece for piece in all_pieces() if piece.kind != "data"]
 
 
 def flip_all_bits(piece: Piece, tally: Tally) -> None:
@@ -118,7 +123,7 @@ def all_damages(flips_per_piece: int) -> tuple[Damage, ...]:
 def _damages(seed: int, flips_per_piece: int) -> Iterator[Damage]:
     """Flipped bits (a seeded sample), and what happens to whole blocks."""
     content = base_of(BASE).image.content
-    pieces = list(_pieces())
+    pieces = list(all_pieces())
     chance = random.Random(seed)
     for piece in pieces:
         old = bytes(content[piece.offset : piece.offset + piece.length])
@@ -183,6 +188,7 @@ def _two_records(pieces: list[Piece], content: bytearray) -> Damage:
 def explore_damages(chosen: Sequence[Damage], tally: Tally) -> None:
     """Each damage alone."""
     base = base_of(BASE)
+    _right_answers()  # before anything is damaged
     judges = [(f"damage@{damage.name}", partial(_judge, base, damage)) for damage in chosen]
     judge_each(base.image, tally, judges)
 
@@ -204,6 +210,24 @@ def _judge(base: Base, damage: Damage) -> str:
         raise Violation("all of it is served as if nothing had happened")
     _must_be_found(image, damage)
     return f"{damage.name.rstrip('0123456789.')}: {outcome}"
+
+
+@cache
+def _right_answers() -> dict[tuple[int, str], str]:
+    """Of the undamaged volume: (seq of a kept state, 0 for the working one; question)."""
+    image = base_of(BASE).image
+    mark = image.mark()
+    volume = open_state(Recorder(image))
+    trees, found = TreesOf(volume, believe=False), {}
+    for seq, tree in state_trees(volume).items():
+        assert tree.root is not None, "asked right after opening"
+        trees.get(tree.root).answered = True
+        for line, one in answers(volume, tree):
+            assert one.text == answer(volume, tree, line, indexes=False).text
+            found[seq, line] = one.text
+    image.revert(mark)
+    assert found, "the volume has indexes"
+    return found
 
 
 def _access(image: Image, base: Base) -> str:
@@ -247,7 +271,34 @@ def compare_what_is_left(volume: Volume, wanted: Expected) -> list[AffsError]:
             _is_part(walk_state(volume, namespace, root, damaged), wanted.kept[seq], damaged)
             errors += damaged.values()
         namespace.views.close()
+    return errors + _compare_records(volume, wanted)
+
+
+def _compare_records(volume: Volume, wanted: Expected) -> list[AffsError]:
+    """What is said of collections and answered by indexes is right, or an error. Errors:
+    Violation."""
+    errors: list[AffsError] = []
+    right = _right_answers()
+    trees = TreesOf(volume, believe=True)
+    for seq, tree in state_trees(volume).items():
+        what = named(seq)
+        try:
+            assert tree.root is not None, "asked right after opening"
+            if trees.get(tree.root).answered:
+                continue  # nothing of it is damaged
+            check_collections(volume, tree, wanted.collections.get(seq, {}), what)
+            found = list(answers(volume, tree)) if volume.durable_seq == _newest() else []
+        except AffsError as error:
+            errors.append(error)
+            continue
+        for line, one in found:
+            if not one.damaged and one.text != right[seq, line]:
+                raise Violation(f"{what}: {line!r} gives {one.text} by index {one.asked!r}")
     return errors
+
+
+def _newest() -> int:
+    return base_of(BASE).durable
 
 
 def _is_part(found: Snapshot, wanted: Snapshot, damaged: dict[str, AffsError]) -> None:

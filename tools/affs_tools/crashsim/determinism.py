@@ -8,11 +8,12 @@ written, in order, with every barrier, and of the device at the end.
 import subprocess
 import sys
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from hashlib import blake2b
 
 from affs_tools.crashsim.device import Flush, Write
 from affs_tools.crashsim.explore import base_of, record
-from affs_tools.crashsim.workloads import Workload, singles, stories
+from affs_tools.crashsim.workloads import Workload, records, singles, stories
 
 __all__ = ["FINGERPRINT_MODULE", "chosen", "fingerprint", "fingerprints_of_processes"]
 
@@ -22,7 +23,8 @@ _SLOW = ("full", "crowded/", "wide/")
 
 def chosen(*, short: bool) -> list[Workload]:
     """The workloads whose images are compared."""
-    every = [*stories(), *singles()]
+    alone = (one for one in records() if one.name.startswith("record/"))
+    every = [*stories(), *singles(), *alone]
     return [one for one in every if not one.name.startswith(_SLOW)][:: 9 if short else 1]
 
 
@@ -45,10 +47,11 @@ def fingerprint(workloads: Iterable[Workload]) -> str:
     return hasher.hexdigest()
 
 
-def fingerprints_of_processes(repeats: int, *, short: bool) -> list[str]:
-    """One fingerprint from each of `repeats` new processes, each with a hash seed of its own."""
-    found = []
-    for seed in range(1, repeats + 1):
+def fingerprints_of_processes(repeats: int, *, short: bool, jobs: int = 1) -> list[str]:
+    """One fingerprint from each of `repeats` new processes, each with a hash seed of its own; so
+    many of them at once."""
+
+    def fingerprint_with(seed: int) -> str:
         done = subprocess.run(
             [
                 "env", f"PYTHONHASHSEED={seed}", sys.executable, "-m", FINGERPRINT_MODULE,
@@ -58,8 +61,10 @@ def fingerprints_of_processes(repeats: int, *, short: bool) -> list[str]:
             text=True,
             check=True,
         )  # fmt: skip
-        found.append(done.stdout.strip())
-    return found
+        return done.stdout.strip()
+
+    with ThreadPoolExecutor(jobs) as pool:
+        return list(pool.map(fingerprint_with, range(1, repeats + 1)))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,5 @@
 """Runs workloads and judges every state that their logs may leave."""
 
-import copy
 import random
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -16,7 +15,8 @@ from affs_fuse.volume.superblock import write_superblock
 from affs_tools.crashsim.bounds import Violation, in_time
 from affs_tools.crashsim.check import Verdict, judge, judge_damaged, recovery_log
 from affs_tools.crashsim.device import Event, Image, Mark, Recorder, Write
-from affs_tools.crashsim.model import Expected, Model
+from affs_tools.crashsim.model import Expected
+from affs_tools.crashsim.model_records import RecordModel
 from affs_tools.crashsim.session import Difference, Session, Step, Time
 from affs_tools.crashsim.states import (
     Depth,
@@ -51,7 +51,7 @@ class Base:
     """A volume before a workload. The image is shared: whoever changes it reverts to `mark`."""
 
     image: Image
-    model: Model
+    model: RecordModel
     time: Time
     expected: dict[int, Expected]
     durable: int
@@ -109,7 +109,7 @@ def base_of(name: str) -> Base:
     """The base of this name, made once in a process."""
     image = Image(IMAGE_BYTES)
     time = Time()
-    model = Model()
+    model = RecordModel()
     model.now_ns = time.now_ns
     superblock = format_device(
         image, MkfsOptions(), clock=time.clock(), entropy=random.Random(3).randbytes
@@ -138,7 +138,7 @@ def record(base: Base, steps: Iterable[Step]) -> Recording:
     try:
         session = Session(
             recorder,
-            copy.deepcopy(base.model),
+            base.model.copy(),
             replace(base.time),
             lambda kind, seq: recorder.log.append(Mark(kind, seq)),
         )

@@ -6,9 +6,9 @@ away; after a failed barrier nothing is called durable any more, and the volume 
 read-only.
 """
 
-import copy
 import errno
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from affs_fuse.device.device import (
@@ -24,6 +24,7 @@ from affs_tools.crashsim.check import judge
 from affs_tools.crashsim.device import Image, Recorder
 from affs_tools.crashsim.explore import Base, base_of
 from affs_tools.crashsim.model import Expected
+from affs_tools.crashsim.record_stories import small_story
 from affs_tools.crashsim.session import Session, Step
 from affs_tools.crashsim.workloads import Workload, data
 
@@ -146,6 +147,7 @@ def fault_workloads() -> Iterator[Workload]:
     }  # fmt: skip
     for name, steps in tellings.items():
         yield Workload(f"fault/{name}", "kept", steps)
+    yield Workload("fault/records", "few-records", small_story())
 
 
 def faults_of(workload: Workload) -> list[Fault]:
@@ -187,7 +189,7 @@ def _run(base: Base, workload: Workload, fault: Fault | None) -> _Run:
 
     try:
         run.session = Session(
-            device, copy.deepcopy(base.model), replace(base.time), mark, expected=run.expected
+            device, base.model.copy(), replace(base.time), mark, expected=run.expected
         )
         for step in workload.steps:
             _do(run.session, step)
@@ -213,6 +215,9 @@ def judge_fault(base: Base, workload: Workload, fault: Fault) -> str:
     if not run.device.fired:
         raise Violation("the fault was never met: the run is not deterministic")
     session = run.session
+    if session is not None:
+        with suppress(AffsError):
+            session.finish_cut()
     if session is not None and run.begun > run.durable:
         if not session.volume.read_only_reason:
             raise Violation(f"commit {run.begun} failed, and the volume does not say so")

@@ -12,8 +12,11 @@ from affs_fuse.core.codec import NodeHeader, Slot
 from affs_fuse.core.constants import (
     ENTRY_SIZE,
     ITEM_BITMAP,
+    ITEM_COLLECTION,
     ITEM_DENTRY,
     ITEM_EXTENT,
+    ITEM_INDEX,
+    ITEM_INDEX_KEYS,
     ITEM_INODE,
     ITEM_PARENT,
     ITEM_SEGMENT,
@@ -32,6 +35,9 @@ STRUCTURES = {
     ITEM_XATTR: "affs_xattr", ITEM_EXTENT: "affs_extent", ITEM_SEGMENT: "affs_segment",
     ITEM_STATE: "affs_state", ITEM_STATE_POINTER: "affs_state_pointer",
 }  # fmt: skip
+LOOSE = {ITEM_COLLECTION: "collection", ITEM_INDEX: "index", ITEM_INDEX_KEYS: "keys"}
+LOOSE_VALUES = ("0", "more", "max", "odd")
+PAGE_MASK = 0xFFFFFFFF
 VALUES = ("0", "1", "less", "more", "half", "max", "high", "odd")
 
 
@@ -96,13 +102,14 @@ def lies(surgeon: Surgeon) -> Iterator[Lie]:
                 at = NODE_HEADER_SIZE + number * ENTRY_SIZE
                 yield from _of("affs_entry", f"n{index}.e{number}", index, at)
             continue
-        seen: set[int] = set()
+        seen: set[tuple[int, bool]] = set()
         for number in range(header.item_count):
             slot_at = NODE_HEADER_SIZE + number * SLOT_SIZE
             slot = Slot.unpack(image, slot_at)
-            if slot.type in seen:
+            kind = slot.type, slot.type == ITEM_INDEX and not slot.offset & PAGE_MASK
+            if kind in seen:
                 continue
-            seen.add(slot.type)
+            seen.add(kind)
             prefix = f"n{index}.i{number}"
             yield from _of("affs_slot", f"{prefix}.slot", index, slot_at)
             if slot.type in STRUCTURES:
@@ -113,3 +120,15 @@ def lies(surgeon: Surgeon) -> Iterator[Lie]:
                 for value in VALUES:
                     name = f"{prefix}.bitmap={value}"
                     yield Lie(name, index, slot.data_offset + 8, 8, value)
+            elif slot.type in LOOSE:
+                yield from _loose(f"{prefix}.{LOOSE[slot.type]}", index, slot)
+
+
+def _loose(prefix: str, node: int, slot: Slot) -> Iterator[Lie]:
+    """Of payloads that are no C structure: where the pages and keys of an index have their fields,
+    and what ends them."""
+    ends = slot.data_length - 6, 6
+    for at, size in ((0, 1), (1, 1), (2, 2), (4, 2), (6, 8), ends):
+        if at >= 0 and at + size <= slot.data_length:
+            for value in LOOSE_VALUES:
+                yield Lie(f"{prefix}.{at}={value}", node, slot.data_offset + at, size, value)

@@ -75,7 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if everything or option in asked:
             bad += _show(title, run_tasks(tasks(short=given.short)[first::step], given.jobs))
     if everything or given.same_bytes:
-        bad += _same_bytes(short=given.short)
+        bad += _same_bytes(given.jobs, short=given.short)
     if everything or given.fuzz:
         bad += _fuzz(runs=2000 if given.short else FUZZ_RUNS)
     if everything or given.mutants is not None:
@@ -93,9 +93,9 @@ def _show(title: str, figures: Figures) -> int:
     return len(figures.tally.failures)
 
 
-def _same_bytes(*, short: bool) -> int:
+def _same_bytes(jobs: int, *, short: bool) -> int:
     repeats = 2 if short else SAME_BYTES_REPEATS
-    found = fingerprints_of_processes(repeats, short=short)
+    found = fingerprints_of_processes(repeats, short=short, jobs=jobs)
     print("## One seed, one image")
     print(f"workloads                {len(chosen(short=short)):>9,}")
     print(f"processes                {repeats:>9,}")
@@ -114,7 +114,7 @@ def _fuzz(runs: int) -> int:
 
 
 def _mutants(names: list[str], jobs: int) -> int:
-    every = (*MUTANTS, *NATIVE_MUTANTS)
+    every = (*NATIVE_MUTANTS, *MUTANTS)  # the longest first
     picked = [mutant for mutant in every if not names or mutant.name in names]
     alive = 0
     print("## Planted bugs")

@@ -8,9 +8,8 @@ The rules: an operation that fails so has changed nothing and works when it is c
 volume has become read-only and says so. What was called durable is there, nothing is half done.
 """
 
-import copy
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from importlib import import_module
 from types import ModuleType
@@ -151,7 +150,7 @@ class _Run:
 
     def _opened(self) -> Session:
         base = self._base
-        model, time = copy.deepcopy(base.model), replace(base.time)
+        model, time = base.model.copy(), replace(base.time)
         return Session(
             self.device, model, time, self._mark,
             expected=self.expected, no_memory=self._memory_is_back,
@@ -189,6 +188,8 @@ def judge_shortage(base: Base, workload: Workload, shortage: Shortage) -> str:
     session = run.session
     if session is None:
         raise Violation("the first opening failed for good")
+    with suppress(AffsError):
+        session.finish_cut()
     if outcome != "worked" or run.begun > run.durable:
         _must_be_read_only(session, outcome)
     image = base.image

@@ -6,11 +6,14 @@ change nothing.
 """
 
 import copy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import blake2b
-from typing import NamedTuple
+from typing import Any, NamedTuple, Self
 
-__all__ = ["Entry", "Expected", "Model", "ModelError", "Snapshot", "content_key"]
+__all__ = [
+    "Collected", "Entry", "Expected", "Kept", "Model", "ModelError", "Object", "Snapshot",
+    "content_key",
+]  # fmt: skip
 
 INLINE_CONTENT_MAX = 256
 
@@ -38,9 +41,23 @@ class Entry(NamedTuple):
 Snapshot = dict[str, Entry]
 
 
+class Collected(NamedTuple):
+    """A directory that declares something. files: what the regular files directly in it hold, by
+    name. settled: its indexes are complete, and nothing waits for them."""
+
+    declaration: dict[str, Any]
+    files: dict[str, bytes]
+    settled: bool
+
+
+Collections = dict[str, Collected]
+"""Of one state, by path."""
+
+
 @dataclass(frozen=True)
 class Expected:
-    """Of one commit. kept: states by the seq of the commit that kept them."""
+    """Of one commit. kept: states by the seq of the commit that kept them. collections: of those,
+    and (0) of the working state."""
 
     tree: Snapshot
     kept: dict[int, Snapshot]
@@ -48,6 +65,7 @@ class Expected:
     published: int
     undo: int
     settings: dict[tuple[int, int], object] = field(default_factory=dict)
+    collections: dict[int, Collections] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -62,6 +80,26 @@ class Object:
     target: bytes = b""
     children: dict[str, int] = field(default_factory=dict)
     xattrs: dict[bytes, bytes] = field(default_factory=dict)
+    declaration: dict[str, Any] | None = None
+
+
+def copies(objects: dict[int, Object]) -> dict[int, Object]:
+    """Objects that may change without the others. A declaration is replaced, never changed."""
+    return {
+        number: replace(
+            one, data=bytearray(one.data), children=dict(one.children), xattrs=dict(one.xattrs)
+        )
+        for number, one in objects.items()
+    }
+
+
+class Kept(NamedTuple):
+    """A kept state: what it shows, and what a rollback brings back. Nothing in it changes."""
+
+    tree: Snapshot
+    collections: Collections
+    objects: dict[int, Object]
+    settled: bool
 
 
 def content_key(data: bytes | bytearray) -> bytes:
@@ -72,20 +110,30 @@ def content_key(data: bytes | bytearray) -> bytes:
 
 
 class Model:
-    """The namespace and the kept states. now_ns: the time of the next operation."""
+    """The namespace and the kept states. now_ns: the time of the next operation. settled: all
+    indexes were brought up to date after the last operation."""
 
     def __init__(self) -> None:
         self.now_ns = 0
         self.objects: dict[int, Object] = {1: Object("d", 0o755, nlink=2)}
         self.next_number = 2
         self.handles: dict[str, int] = {}
-        self.kept: dict[int, tuple[Snapshot, dict[int, Object]]] = {}
+        self.settled = False
+        self.kept: dict[int, Kept] = {}
         self.labels: dict[int, str] = {}
-        self.deleted: dict[int, tuple[tuple[Snapshot, dict[int, Object]], str]] = {}
+        self.deleted: dict[int, tuple[Kept, str]] = {}
         self.published = 0
         self.undo = 0
         self.ancestor = 0
         self.settings: dict[tuple[int, int], object] = {}
+
+    def copy(self) -> Self:
+        """Another one, which goes its own way."""
+        made = copy.copy(self)
+        made.objects = copies(self.objects)
+        for name in ("handles", "kept", "labels", "deleted", "settings"):
+            setattr(made, name, dict(getattr(self, name)))
+        return made
 
     # ---- looking ----
 
@@ -131,15 +179,45 @@ class Model:
                 stack.append((f"{base}/{name}", one.children[name]))
         return found
 
+    def collections(self) -> Collections:
+        """Every directory that declares something, and that has a path."""
+        found: Collections = {}
+        if not any(one.declaration for one in self.objects.values()):
+            return found
+        stack = [("", 1)]
+        while stack:
+            path, number = stack.pop()
+            one = self.objects[number]
+            if one.declaration:
+                files = {name: self.objects[child] for name, child in one.children.items()}
+                found[path or "/"] = Collected(
+                    one.declaration,
+                    {name: bytes(file.data) for name, file in files.items() if file.kind == "f"},
+                    self.settled,
+                )
+            stack += [(f"{path}/{name}", child) for name, child in one.children.items()]
+        return found
+
     def expected(self) -> Expected:
+        collections = {seq: kept.collections for seq, kept in self.kept.items()}
         return Expected(
             self.snapshot(),
-            {seq: kept[0] for seq, kept in self.kept.items()},
+            {seq: kept.tree for seq, kept in self.kept.items()},
             dict(self.labels),
             self.published,
             self.undo,
             dict(self.settings),
+            {0: self.collections(), **collections},
         )
+
+    def operate(self, name: str, *arguments: Any) -> None:
+        """An operation by its name. Errors: ModelError."""
+        getattr(self, name)(*arguments)
+        self.settled = False
+
+    def settle(self) -> None:
+        """All indexes are brought up to date."""
+        self.settled = True
 
     # ---- names ----
 
@@ -292,11 +370,21 @@ class Model:
         self.objects = {number: one for number, one in self.objects.items() if one.nlink}
 
     def keep(self, seq: int, label: str, publish: bool) -> None:
-        self.kept[seq] = self.snapshot(), copy.deepcopy(self.objects)
+        self.kept[seq] = self._as_kept()
         self.labels[seq] = label
         self.ancestor = seq
         if publish:
             self.published = seq
+
+    def _as_kept(self) -> Kept:
+        objects = copies(self.objects)
+        return Kept(self.snapshot(), self.collections(), objects, self.settled)
+
+    def shows(self, kept: Kept) -> bool:
+        """Is the working state what was kept, but for what waits for indexes?"""
+        now = {path: one._replace(settled=False) for path, one in self.collections().items()}
+        then = {path: one._replace(settled=False) for path, one in kept.collections.items()}
+        return self.snapshot() == kept.tree and now == then
 
     def rollback(self, target: int, seal_seq: int, discard: bool) -> None:
         """The working state becomes kept state `target`; what is abandoned is kept as `seal_seq`
@@ -304,9 +392,10 @@ class Model:
         if not discard:
             self.undo = seal_seq or self.ancestor
             if seal_seq:
-                self.kept[seal_seq] = self.snapshot(), copy.deepcopy(self.objects)
+                self.kept[seal_seq] = self._as_kept()
                 self.labels[seal_seq] = ""
-        self.objects = copy.deepcopy(self.kept[target][1])
+        self.objects = copies(self.kept[target].objects)
+        self.settled = self.kept[target].settled
         self.objects = {number: one for number, one in self.objects.items() if one.nlink}
         self.ancestor = target
 

@@ -21,7 +21,7 @@ from affs_tools.crashsim.faults import fault_workloads, faults_of, judge_fault
 from affs_tools.crashsim.formatting import NAMES, explore_mkfs
 from affs_tools.crashsim.memory import judge_shortage, shortages_of
 from affs_tools.crashsim.states import Depth
-from affs_tools.crashsim.workloads import Workload, singles, stories
+from affs_tools.crashsim.workloads import Workload, records, singles, stories
 
 __all__ = [
     "MUTANTS",
@@ -165,6 +165,23 @@ MUTANTS = (
            ("indexes",)),
     Mutant("dropped-index-that-does-not-say-so", "posix.index_work:IndexWork._drop",
            "head = replace(head, dropped=items[-1][2])", "pass", ("indexes",)),
+    Mutant("keys-of-a-dropped-index-stay", "posix.index_work:IndexWork._drop",
+           "if keys.pop(index, None) is not None:", "if False:",
+           ("record/unindex", "records/reclaim")),
+    Mutant("index-complete-too-soon", "posix.index_work:IndexWork._build",
+           "turn.advance(index, items[done - 1][2] if items else None)",
+           "turn.advance(index, None)", ("record/index-build", "records/many")),
+    Mutant("index-number-used-again", "posix.indexes:next_index_id",
+           "least = known if type(known) is int else 1", "least = 1",
+           ("record/reindex", "record/")),
+    Mutant("index-not-told-of-a-batch", "posix.batches:_replace",
+           "context.marks.mark(number, *planned.indexed)", "pass", ("record/record-update",)),
+    Mutant("declaration-not-listed", "posix.declarations:Collections.put",
+           'self._tree.put(OBJECT_COLLECTIONS, ITEM_COLLECTION, number, b"")', "pass",
+           ("record/declare",)),
+    Mutant("pages-that-split-lose-a-row", "volume.index_pages:IndexPages._split",
+           "right = _Page(page.level, page.keys[at:],",
+           "right = _Page(page.level, page.keys[at + (not page.level) :],", ("records/many",)),
 )  # fmt: skip
 
 
@@ -258,7 +275,7 @@ def _hunted(hunts: tuple[str, ...], tally: Tally) -> Iterator[Callable[[], None]
 
 def _hunted_workloads(hunts: tuple[str, ...]) -> list[Workload]:
     """In the order of the hunts."""
-    every = [*stories(), *singles()]
+    every = [*stories(), *singles(), *records()]
     found = {one.name: one for hunt in hunts for one in every if one.name.startswith(hunt)}
     return list(found.values())
 

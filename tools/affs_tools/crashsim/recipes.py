@@ -45,9 +45,9 @@ from affs_fuse.core.tree import Item
 from affs_tools.crashsim.lies import Lie, lies
 from affs_tools.crashsim.surgeon import Surgeon
 
-__all__ = ["Recipe", "recipes", "seeded"]
+__all__ = ["Recipe", "dropped", "edit", "newest", "recipes", "seeded", "with_payload"]
 
-INODES_HIT = 5
+INODES_HIT = 8
 
 Edit = Callable[[list[Item]], list[Item]]
 
@@ -72,7 +72,7 @@ def _leaves(surgeon: Surgeon, tree: int) -> list[int]:
     ]
 
 
-def _newest(surgeon: Surgeon) -> list[int]:
+def newest(surgeon: Surgeon) -> list[int]:
     """The working state's leaves: below the record's root."""
     record = Commit.unpack(surgeon.image.content, surgeon.record_offsets[0])
     wanted, found = {record.namespace_root.address}, []
@@ -90,7 +90,7 @@ def _newest(surgeon: Surgeon) -> list[int]:
     return sorted(set(found))
 
 
-def _edit(surgeon: Surgeon, nodes: list[int], change: Callable[[Item], Item | None],
+def edit(surgeon: Surgeon, nodes: list[int], change: Callable[[Item], Item | None],
           kind: int, count: int = 1) -> None:  # fmt: skip
     """The first `count` items of a kind become what `change` makes of them; None: they go."""
     for index in nodes:
@@ -108,7 +108,7 @@ def _edit(surgeon: Surgeon, nodes: list[int], change: Callable[[Item], Item | No
             surgeon.put_items(index, items)
 
 
-def _payload(item: Item, payload: bytes) -> Item:
+def with_payload(item: Item, payload: bytes) -> Item:
     return (*item[:3], payload)
 
 
@@ -127,9 +127,9 @@ def _inode(name: str, found: bool = True, which: str = "", **fields: object) -> 
             if len(hit) == INODES_HIT or (which and inode.mode >> 12 != types[which]):
                 return item
             hit.append(item[0])
-            return _payload(item, inode._replace(**fields).pack())  # type: ignore[arg-type]
+            return with_payload(item, inode._replace(**fields).pack())  # type: ignore[arg-type]
 
-        _edit(surgeon, _newest(surgeon), change, ITEM_INODE, 1000)
+        edit(surgeon, newest(surgeon), change, ITEM_INODE, 1000)
 
     return Recipe(f"inode/{name}", tell, found)
 
@@ -147,17 +147,17 @@ def _dentry(
             lies = {key: item[0] if value == -1 else value for key, value in fields.items()}
             if text is not None:
                 lies["name_length"] = len(text)
-            return _payload(item, fixed._replace(**lies).pack() + now)
+            return with_payload(item, fixed._replace(**lies).pack() + now)
 
-        _edit(surgeon, _newest(surgeon), changed, ITEM_DENTRY, 2)
+        edit(surgeon, newest(surgeon), changed, ITEM_DENTRY, 2)
 
     return Recipe(f"dentry/{name}", tell, found)
 
 
-def _dropped(kind: int, name: str, tree: int = TREE_NAMESPACE, count: int = 1) -> Recipe:
+def dropped(kind: int, name: str, tree: int = TREE_NAMESPACE, count: int = 1) -> Recipe:
     def tell(surgeon: Surgeon) -> None:
-        nodes = _newest(surgeon) if tree == TREE_NAMESPACE else _leaves(surgeon, tree)
-        _edit(surgeon, nodes, lambda item: None, kind, count)
+        nodes = newest(surgeon) if tree == TREE_NAMESPACE else _leaves(surgeon, tree)
+        edit(surgeon, nodes, lambda item: None, kind, count)
 
     return Recipe(f"gone/{name}.{count}", tell, found=kind != ITEM_INLINE)
 
@@ -190,8 +190,8 @@ def _namespace() -> Iterator[Recipe]:
              (ITEM_EXTENT, "extent"), (ITEM_INLINE, "inline"), (ITEM_SYMLINK, "symlink"),
              (ITEM_ORPHAN, "orphan"))  # fmt: skip
     for kind, name in kinds:
-        yield _dropped(kind, name)
-        yield _dropped(kind, name, count=1000)
+        yield dropped(kind, name)
+        yield dropped(kind, name, count=1000)
     yield Recipe("loop/two-directories", _loop)
     yield Recipe("leaf/twice-the-same-key", lambda s: _rearranged(s, lambda i: [i[0], *i]))
     yield Recipe("leaf/backwards", lambda s: _rearranged(s, lambda i: i[::-1]))
@@ -203,14 +203,14 @@ def _namespace() -> Iterator[Recipe]:
 
 
 def _rearranged(surgeon: Surgeon, change: Edit) -> None:
-    index = _newest(surgeon)[0]
+    index = newest(surgeon)[0]
     surgeon.put_items(index, change(surgeon.items(index)))
 
 
 def _loop(surgeon: Surgeon) -> None:
     """Every directory entry of a directory leads to the directory above it."""
     parents: dict[int, int] = {}
-    for index in _newest(surgeon):
+    for index in newest(surgeon):
         for number, kind, _, payload in surgeon.items(index):
             if kind == ITEM_DENTRY and Name.unpack(payload).kind == 4:
                 parents[Name.unpack(payload).object] = number
@@ -218,9 +218,9 @@ def _loop(surgeon: Surgeon) -> None:
     def change(item: Item) -> Item:
         fixed = Name.unpack(item[3])
         up = fixed._replace(object=parents.get(item[0], 1), kind=4)
-        return _payload(item, up.pack() + item[3][Name.SIZE :])
+        return with_payload(item, up.pack() + item[3][Name.SIZE :])
 
-    _edit(surgeon, _newest(surgeon), change, ITEM_DENTRY, 1000)
+    edit(surgeon, newest(surgeon), change, ITEM_DENTRY, 1000)
 
 
 def _swapped_leaves(surgeon: Surgeon) -> None:
@@ -257,7 +257,7 @@ def _own_child(surgeon: Surgeon) -> None:
 
 def _extent(name: str, change: Callable[[Item, Extent], Item], found: bool = True) -> Recipe:
     def tell(surgeon: Surgeon) -> None:
-        _edit(surgeon, _newest(surgeon), lambda item: change(item, Extent.unpack(item[3])),
+        edit(surgeon, newest(surgeon), lambda item: change(item, Extent.unpack(item[3])),
               ITEM_EXTENT, 2)  # fmt: skip
 
     return Recipe(f"extent/{name}", tell, found)
@@ -266,7 +266,7 @@ def _extent(name: str, change: Callable[[Item, Extent], Item], found: bool = Tru
 def _with(**fields: object) -> Callable[[Item, Extent], Item]:
     def change(item: Item, extent: Extent) -> Item:
         changed = extent._replace(**fields)  # type: ignore[arg-type]
-        return _payload(item, changed.pack() + item[3][Extent.SIZE :])
+        return with_payload(item, changed.pack() + item[3][Extent.SIZE :])
 
     return change
 
@@ -298,19 +298,19 @@ def _xattr(name: str, **fields: int) -> Recipe:
     def tell(surgeon: Surgeon) -> None:
         def change(item: Item) -> Item:
             changed = Xattr.unpack(item[3])._replace(**fields)
-            return _payload(item, changed.pack() + item[3][Xattr.SIZE :])
+            return with_payload(item, changed.pack() + item[3][Xattr.SIZE :])
 
-        _edit(surgeon, _newest(surgeon), change, ITEM_XATTR, 2)
+        edit(surgeon, newest(surgeon), change, ITEM_XATTR, 2)
 
     return Recipe(f"xattr/{name}", tell, found=False)
 
 
 def _wrong_sums(item: Item, extent: Extent) -> Item:
-    return _payload(item, item[3][: Extent.SIZE] + b"\xff" * (4 * extent.blocks))
+    return with_payload(item, item[3][: Extent.SIZE] + b"\xff" * (4 * extent.blocks))
 
 
 def _moved_extents(surgeon: Surgeon, offset: int) -> None:
-    _edit(surgeon, _newest(surgeon), lambda item: (item[0], ITEM_EXTENT, offset, item[3]),
+    edit(surgeon, newest(surgeon), lambda item: (item[0], ITEM_EXTENT, offset, item[3]),
           ITEM_EXTENT, 2)  # fmt: skip
 
 
@@ -320,14 +320,14 @@ def _shared_blocks(surgeon: Surgeon) -> None:
 
     def change(item: Item) -> Item:
         first.append(item[3])
-        return _payload(item, first[0])
+        return with_payload(item, first[0])
 
-    _edit(surgeon, _newest(surgeon), change, ITEM_EXTENT, 100)
+    edit(surgeon, newest(surgeon), change, ITEM_EXTENT, 100)
 
 
 def _overlapping(surgeon: Surgeon) -> None:
     """A second extent of each file begins inside its first."""
-    for index in _newest(surgeon):
+    for index in newest(surgeon):
         items: list[Item] = []
         for item in surgeon.items(index):
             items.append(item)
@@ -343,9 +343,9 @@ def _state(name: str, found: bool = True, count: int = 1, **fields: object) -> R
     def tell(surgeon: Surgeon) -> None:
         def change(item: Item) -> Item:
             changed = State.unpack(item[3])._replace(**fields)  # type: ignore[arg-type]
-            return _payload(item, changed.pack() + item[3][State.SIZE :])
+            return with_payload(item, changed.pack() + item[3][State.SIZE :])
 
-        _edit(surgeon, _leaves(surgeon, TREE_CHECKPOINT), change, ITEM_STATE, count)
+        edit(surgeon, _leaves(surgeon, TREE_CHECKPOINT), change, ITEM_STATE, count)
 
     return Recipe(f"state/{name}", tell, found)
 
@@ -369,11 +369,11 @@ def _states() -> Iterator[Recipe]:
         yield Recipe(name, partial(_labels, text=text), found=text == b"\xff\xfe\xfd")
     for target in (0, 1, 99, (1 << 64) - 1):
         yield Recipe(f"state/pointers-to-{target}", partial(_pointers, target=target), False)
-    yield _dropped(ITEM_STATE, "state", TREE_CHECKPOINT)
-    yield _dropped(ITEM_STATE, "state", TREE_CHECKPOINT, 100)
-    yield _dropped(ITEM_SEGMENT, "segment", TREE_SPACE)
-    yield _dropped(ITEM_SEGMENT, "segment", TREE_SPACE, 100)
-    yield _dropped(ITEM_BITMAP, "bitmap", TREE_SPACE)
+    yield dropped(ITEM_STATE, "state", TREE_CHECKPOINT)
+    yield dropped(ITEM_STATE, "state", TREE_CHECKPOINT, 100)
+    yield dropped(ITEM_SEGMENT, "segment", TREE_SPACE)
+    yield dropped(ITEM_SEGMENT, "segment", TREE_SPACE, 100)
+    yield dropped(ITEM_BITMAP, "bitmap", TREE_SPACE)
     for value in (0x00, 0xFF, 0x55):
         yield Recipe(f"space/bitmaps-{value:02x}", partial(_bitmaps, value=value))
     for intent in range(9):
@@ -393,9 +393,9 @@ def _state_cycle(surgeon: Surgeon) -> None:
 
     def change(item: Item) -> Item:
         state = State.unpack(item[3])._replace(parent=following[item[0]])
-        return _payload(item, state.pack() + item[3][State.SIZE :])
+        return with_payload(item, state.pack() + item[3][State.SIZE :])
 
-    _edit(surgeon, _leaves(surgeon, TREE_CHECKPOINT), change, ITEM_STATE, 100)
+    edit(surgeon, _leaves(surgeon, TREE_CHECKPOINT), change, ITEM_STATE, 100)
 
 
 def _state_roots(surgeon: Surgeon) -> None:
@@ -405,38 +405,39 @@ def _state_roots(surgeon: Surgeon) -> None:
 
     def change(item: Item) -> Item:
         state = State.unpack(item[3])._replace(root=roots.pop())
-        return _payload(item, state.pack() + item[3][State.SIZE :])
+        return with_payload(item, state.pack() + item[3][State.SIZE :])
 
-    _edit(surgeon, _leaves(surgeon, TREE_CHECKPOINT), change, ITEM_STATE, 100)
+    edit(surgeon, _leaves(surgeon, TREE_CHECKPOINT), change, ITEM_STATE, 100)
 
 
 def _labels(surgeon: Surgeon, text: bytes) -> None:
     def change(item: Item) -> Item:
         state = State.unpack(item[3])
         rest = item[3][State.SIZE + state.label_length :]
-        return _payload(item, state._replace(label_length=len(text)).pack() + text + rest)
+        return with_payload(item, state._replace(label_length=len(text)).pack() + text + rest)
 
-    _edit(surgeon, _leaves(surgeon, TREE_CHECKPOINT), change, ITEM_STATE, 100)
+    edit(surgeon, _leaves(surgeon, TREE_CHECKPOINT), change, ITEM_STATE, 100)
 
 
 def _pointers(surgeon: Surgeon, target: int) -> None:
-    _edit(surgeon, _leaves(surgeon, TREE_CHECKPOINT),
-          lambda item: _payload(item, target.to_bytes(8, "little") + item[3][8:]),
+    edit(surgeon, _leaves(surgeon, TREE_CHECKPOINT),
+          lambda item: with_payload(item, target.to_bytes(8, "little") + item[3][8:]),
           ITEM_STATE_POINTER, 9)  # fmt: skip
 
 
 def _bitmaps(surgeon: Surgeon, value: int) -> None:
-    _edit(surgeon, _leaves(surgeon, TREE_SPACE),
-          lambda item: _payload(item, bytes([value]) * len(item[3])), ITEM_BITMAP, 100)  # fmt: skip
+    edit(surgeon, _leaves(surgeon, TREE_SPACE),
+         lambda item: with_payload(item, bytes([value]) * len(item[3])),
+         ITEM_BITMAP, 100)  # fmt: skip
 
 
 def _segment(name: str, **fields: int) -> Recipe:
     def tell(surgeon: Surgeon) -> None:
         def change(item: Item) -> Item:
             changed = Segment.unpack(item[3])._replace(**fields)  # type: ignore[arg-type]
-            return _payload(item, changed.pack())
+            return with_payload(item, changed.pack())
 
-        _edit(surgeon, _leaves(surgeon, TREE_SPACE), change, ITEM_SEGMENT, 2)
+        edit(surgeon, _leaves(surgeon, TREE_SPACE), change, ITEM_SEGMENT, 2)
 
     return Recipe(f"space/{name}", tell, found=False)
 
@@ -465,7 +466,7 @@ def _old_root(surgeon: Surgeon) -> None:
 
 
 def recipes() -> list[Recipe]:
-    """All that were made by hand."""
+    """Those of files, states, space and records; record_recipes.py has more."""
     return [*_namespace(), *_data(), *_states(), *_records()]
 
 
@@ -498,7 +499,7 @@ def _shuffled(items: list[Item], chance: random.Random) -> list[Item]:
         if choice == 0:
             del changed[at]
         elif choice == 1:
-            changed[at] = _payload(changed[at], changed[other][3])
+            changed[at] = with_payload(changed[at], changed[other][3])
         elif choice == 2:
             _, kind, offset, payload = changed[at]
             changed[at] = changed[other][0], kind, offset, payload

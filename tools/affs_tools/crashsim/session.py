@@ -14,13 +14,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import ParamSpec, TypeVar
 
+from affs_fuse.auv import Value
 from affs_fuse.clock import Clock
 from affs_fuse.core.tree import NodeMissing
 from affs_fuse.device.device import Device
 from affs_fuse.errors import AffsError
-from affs_fuse.posix.batches import Declare
-from affs_fuse.posix.declarations import packed
-from affs_fuse.posix.indexes import DeclaredIndex, next_index_id, with_indexes
 from affs_fuse.posix.namespace import RENAME_EXCHANGE, Changes, Credentials, Namespace
 from affs_fuse.query.index_values import keys_of_content
 from affs_fuse.volume import verbs
@@ -32,7 +30,9 @@ from affs_fuse.volume.settings import SettingKind
 from affs_fuse.volume.states import KeptState
 from affs_fuse.volume.volume import Volume
 from affs_fuse.volume.working import WorkingState
-from affs_tools.crashsim.model import Expected, Model, ModelError
+from affs_tools.crashsim.model import Expected, Kept, ModelError
+from affs_tools.crashsim.model_records import RecordModel
+from affs_tools.crashsim.record_steps import Change, RecordSteps
 
 __all__ = ["TIME_NS", "Difference", "Session", "Step", "open_options", "pattern", "reuse_soon"]
 
@@ -146,7 +146,7 @@ class Session:
     called when an operation ran out of memory; it is then called again."""
 
     device: Device
-    model: Model
+    model: RecordModel
     time: Time
     mark: Callable[[str, int], None]
     seed: int = 7
@@ -190,7 +190,7 @@ class Session:
                 self._must_refuse(name, given, error)
                 return
             try:
-                getattr(self.model, name)(*given)
+                self.model.operate(name, *given)
             except ModelError as error:
                 raise Difference(f"{name}{arguments} must fail: {error}") from error
 
@@ -198,7 +198,7 @@ class Session:
 
     def _must_refuse(self, name: str, given: list[object], error: OSError) -> None:
         try:
-            getattr(self.model, name)(*given)
+            self.model.operate(name, *given)
         except ModelError:
             return
         raise Difference(f"{name}{given} must work, but: {error!r}")
@@ -288,6 +288,36 @@ class Session:
     def op_removexattr(self, path: str, name: bytes) -> None:
         self.volume.run(self.namespace.removexattr, self.find(path), name, ROOT)
 
+    # ---- records ----
+
+    @property
+    def _records(self) -> RecordSteps:
+        return RecordSteps(self.volume, self.namespace, ROOT)
+
+    def op_declare(self, path: str, schema: Value) -> None:
+        self.volume.run(self._records.declare, path, schema)
+
+    def op_batch(self, *changes: Change) -> None:
+        self.volume.run(self._records.batch, changes)
+
+    def op_index(self, path: str, *expressions: str) -> None:
+        self.volume.run(self._records.index, path, expressions)
+
+    def op_reindex(self, path: str) -> None:
+        self.volume.run(self._records.reindex, path)
+
+    def op_evolve(self, path: str, *words: Value) -> None:
+        self.volume.run(self._records.evolve, path, words)
+
+    def op_begin_evolving(self, path: str, *words: Value) -> None:
+        self.volume.run(self._records.begin_evolving, path, words)
+
+    def op_evolve_some(self, path: str, count: int) -> None:
+        self.volume.run(self._records.evolve_some, path, count)
+
+    def op_end_evolving(self, path: str) -> None:
+        self.volume.run(self._records.end_evolving, path)
+
     # ---- life and commits ----
 
     def do_open(self) -> None:
@@ -327,8 +357,13 @@ class Session:
 
     def do_end_commit(self) -> None:
         assert self._cut is not None
+        self.finish_cut()
+
+    def finish_cut(self) -> None:
+        """What is cut is written, whatever became of the volume since. Errors: AffsError."""
         cut, self._cut = self._cut, None
-        self.volume.write(cut)
+        if cut is not None:
+            self.volume.write(cut)
 
     def do_ahead(self) -> None:
         """Write buffered data before the commit wants it."""
@@ -408,11 +443,11 @@ class Session:
         self.namespace.flush_all()
         return abandoned
 
-    def _rolled_back(self, cut: Cut, target: int, discard: bool, before: object) -> None:
+    def _rolled_back(self, cut: Cut, target: int, discard: bool, before: Kept | None) -> None:
         sealed = cut.sealed is not None
         if not sealed and not discard and self.model.ancestor not in self.model.kept:
             raise Difference("a rollback kept nothing of a state that is deleted")
-        if not sealed and isinstance(before, tuple) and before[0] != self.model.snapshot():
+        if not sealed and before is not None and not self.model.shows(before):
             raise Difference("a rollback kept nothing, but the state had changed")
         self.model.rollback(target, cut.seq if sealed else 0, discard)
 
@@ -465,29 +500,19 @@ class Session:
             self.volume.settings.put(SettingKind(kind), number, value)
         self.model.put_setting(kind, number, value)
 
-    def do_index(self, path: str, *expressions: str) -> None:
-        """The directory has indexes of these expressions from now on, each of them a new one."""
-        number, files = self.find(path), self.namespace.files
-        tree = self.volume.working.tree
-
-        def declare() -> None:
-            declaration = files.collections.get(number)
-            free = next_index_id(tree, number, declaration)
-            indexes = [
-                DeclaredIndex(free + at, text, text) for at, text in enumerate(expressions)
-            ]
-            data = packed(with_indexes(declaration, indexes, free + len(indexes)))
-            parts = tuple(path.strip("/").encode().split(b"/"))
-            seen = files.look_at_directory(parts, ROOT)
-            files.apply([Declare(parts, data, seen)], ROOT)
-
-        self.volume.run(declare)
-
-    def do_index_work(self, turns: int = 1000) -> None:
-        """What waits for indexes is taken in, a file a turn."""
+    def do_index_work(self, turns: int | None = None) -> None:
+        """What waits for indexes is taken in, a file a turn; by default all of it."""
         work = self.namespace.files.index_work(keys_of_content)
-        while turns and self.volume.run(work.step, lambda: False) is not None:
-            turns -= 1
+        try:
+            while turns != 0:
+                if self.volume.run(work.step, lambda: False) is None:
+                    self.model.settle()
+                    return
+                turns = turns - 1 if turns is not None else None
+        except AffsError as error:
+            if error.code not in NO_ROOM:
+                raise
+            self.refused += 1
 
     def do_pin(self, label: str) -> None:
         self.volume.run(verbs.pin, self.volume, self.volume.states.resolve(label))
@@ -496,7 +521,7 @@ class Session:
 
 def _data_of(argument: object) -> object:
     """("bytes", seed, length) stands for that many bytes."""
-    if isinstance(argument, tuple):
+    if isinstance(argument, tuple) and argument[0] == "bytes":
         _, seed, length = argument
         return pattern(seed, length)
     return argument

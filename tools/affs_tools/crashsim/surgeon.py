@@ -39,11 +39,12 @@ class Target:
 
 
 class Surgeon:
-    """Works on an image that holds a whole volume; changes stay until the image is reverted."""
+    """Works on an image that holds a whole volume; changes stay until the image is reverted.
+    pieces: of the image, where they are known."""
 
-    def __init__(self, image: Image) -> None:
+    def __init__(self, image: Image, pieces: Sequence[Piece] = ()) -> None:
         self.image = image
-        self.pieces: list[Piece] = pieces_of(image)
+        self.pieces = list(pieces or pieces_of(image))
         self.nodes = [
             Target(piece.offset, piece.pointer)
             for piece in self.pieces

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 
+from affs_tools.crashsim import record_stories
 from affs_tools.crashsim.session import TIME_NS, Step
 from affs_tools.crashsim.states import Depth
 
@@ -21,6 +22,7 @@ __all__ = [
     "find",
     "meetings",
     "pairs",
+    "records",
     "singles",
     "stories",
     "triples",
@@ -68,6 +70,9 @@ _KEPT: tuple[Step, ...] = (
 BASES: dict[str, tuple[Step, ...]] = {
     "small": _SMALL,
     "kept": _KEPT,
+    "records": (*_SMALL, *record_stories.BASE),
+    "few-records": (*_SMALL, *record_stories.FEW),
+    "kept-records": (*_SMALL, *record_stories.BASE_WITH_KEPT),
     "wide": (
         *(
             step
@@ -102,11 +107,14 @@ BASES: dict[str, tuple[Step, ...]] = {
                 ("write", f"/d{index}", 0, data(f"d{index}", 700)),
             )
         ),
+        *record_stories.DAMAGED,
         *_KEPT,
+        *record_stories.DAMAGED_LATER,
         ("setxattr", "/b", b"user.big", data("dx", 9000)), ("fifo", "/c/p"),
         ("hold", "h", "/d3"), ("unlink", "/d3"), ("write", "/d4", 0, data("d4", 30000)),
         ("commit",), ("checkpoint", "three"), ("write", "/a/f", 4096, data("df", 6000)),
-        ("rename", "/d5", "/c/d5"), ("commit",), ("unlink", "/d6"), ("commit",),
+        ("rename", "/d5", "/c/d5"), ("commit",), ("unlink", "/d6"), *record_stories.WAITING,
+        ("commit",),
     ),
     "brim": (
         *_SMALL,
@@ -243,6 +251,29 @@ def meetings() -> Iterator[Workload]:
             )  # fmt: skip
 
 
+def records() -> Iterator[Workload]:
+    """What is done with records: each alone and during a commit; and what happens to whole states
+    right after it, followed by another one."""
+    operations = record_stories.OPERATIONS
+    names = list(operations)
+    meetings = {**MEETINGS, "work": (("index_work",),), "part": (("index_work", 2),)}
+    for place, (name, steps) in enumerate(operations.items()):
+        yield Workload(f"record/{name}", "records", (*steps, _COMMIT), Depth(120, 60))
+        during = (("mkdir", "/c/x"), ("begin_commit",), *_inside(steps), ("end_commit",), _COMMIT)
+        yield Workload(f"record-during/{name}", "records", during, Depth(64, 40))
+        for turn, (verb, meeting) in enumerate(meetings.items()):
+            other = names[(place + 1 + 3 * turn) % len(names)]
+            yield Workload(
+                f"record-meet/{name}+{verb}+{other}", "kept-records",
+                (*steps, *meeting, *operations[other], _COMMIT), Depth(30, 20), Depth(8, 4), 12,
+            )  # fmt: skip
+
+
+def _inside(steps: tuple[Step, ...]) -> tuple[Step, ...]:
+    """One commit at a time."""
+    return tuple(step for step in steps if step != _COMMIT)
+
+
 def stories() -> Iterator[Workload]:
     """Verbs, and what takes longer."""
     yield from _verb_stories()
@@ -286,6 +317,10 @@ def stories() -> Iterator[Workload]:
     )  # fmt: skip
     yield Workload("reopen", "small", reopen, Depth(None, 400), Depth(40, 40))
     yield Workload("indexes", "small", _index_steps(), Depth(60, 60), Depth(20, 20), 4)
+    for name, steps in record_stories.STORIES.items():
+        yield Workload(
+            f"records/{name}", "kept-records", steps, Depth(40, 30), Depth(10, 6), 5
+        )
 
 
 def _index_steps() -> tuple[Step, ...]:
@@ -462,7 +497,9 @@ def _full_steps() -> tuple[Step, ...]:
 
 @cache
 def _by_name() -> dict[str, Workload]:
-    every = [*singles(), *pairs(), *meetings(), *stories(), *triples(4000)]
+    every = [
+        *singles(), *pairs(), *meetings(), *records(), *stories(), *triples(4000)
+    ]  # fmt: skip
     return {workload.name: workload for workload in every}
 
 

@@ -7,23 +7,18 @@ what a mount of that state would show. Data blocks are checked against their che
 import contextlib
 import os
 import stat
-import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from affs_tools.reader.checksum import name_hash
+from affs_tools.reader.collections import Collections
 from affs_tools.reader.image import BLOCK, Image, Item, State
 from affs_tools.reader.structures import EXTENT, INODE, NAME, XATTR, Damage, Record
-from affs_tools.reader.values import read_value
 
 __all__ = ["Entry", "Namespace", "extract"]
 
 ROOT = 1
-COLLECTIONS = 3
-COLLECTION_TYPE = 9
-INDEX_TYPE, INDEX_KEYS_TYPE, INDEX_PENDING_TYPE = 10, 11, 12
-PART_SIZE = 4096
 INODE_TYPE, PARENT_TYPE, XATTR_TYPE, SYMLINK_TYPE, INLINE_TYPE, EXTENT_TYPE, DENTRY_TYPE = range(
     1, 8
 )
@@ -114,50 +109,10 @@ class Namespace:
                 raise Damage(f"object {number}: attribute {name!r} has another length")
         return values
 
-    def collections(self) -> list[int]:
-        """The directories with a declaration, by the list."""
-        return [item.offset for item in self._items(COLLECTIONS, COLLECTION_TYPE)]
-
-    def declaration(self, number: int) -> Record | None:
-        """Of a directory; None if it has none."""
-        parts = [(item.offset, item.payload) for item in self._items(number, COLLECTION_TYPE)]
-        if not parts:
-            return None
-        whole = all(len(data) == PART_SIZE for _, data in parts[:-1])
-        if [index for index, _ in parts] != list(range(len(parts))) or not whole:
-            raise Damage(f"directory {number}: a part of its declaration is missing")
-        value = read_value(b"".join(data for _, data in parts))
-        if not isinstance(value, dict):
-            raise Damage(f"directory {number}: its declaration is no Object")
-        return value
-
-    def index(self, number: int, index: int) -> list[tuple[bytes, int]]:
-        """(key, file) of all entries of an index of a directory, in order."""
-        first, end = index << 32, (index + 1) << 32
-        pages = {
-            item.offset - first: item.payload
-            for item in self._items(number, INDEX_TYPE)
-            if first <= item.offset < end
-        }
-        head = read_value(pages.get(0, b""))
-        if not isinstance(head, dict):
-            raise Damage(f"directory {number}: index {index} has no head")
-        return [] if not head["entries"] else list(_index_entries(pages, head["root"]))
-
-    def index_keys(self, number: int) -> dict[int, dict[int, bytes]]:
-        """What the KEYS items of a directory say: file, then index, then key."""
-        found: dict[int, dict[int, bytes]] = {}
-        for item in self._items(number, INDEX_KEYS_TYPE):
-            rest, keys = item.payload, {}
-            while rest:
-                index, length = struct.unpack_from("<IH", rest)
-                keys[index], rest = rest[6 : 6 + length], rest[6 + length :]
-            found[item.offset] = keys
-        return found
-
-    def index_pending(self, number: int) -> list[int]:
-        """Files that wait to be taken in by the indexes of a directory."""
-        return [item.offset for item in self._items(number, INDEX_PENDING_TYPE)]
+    @property
+    def collections(self) -> Collections:
+        """The declarations and indexes of its directories."""
+        return Collections(self._items)
 
     def pieces(self, number: int, size: int) -> Iterator[tuple[int, bytes]]:
         """Offset and bytes of what a file holds, up to its size; what lies between them is zero."""
@@ -203,21 +158,6 @@ class Namespace:
         if begin + extent["length"] > len(stored):
             raise Damage(f"{what}: the extent is shorter than its length says")
         return stored[begin : begin + extent["length"]]
-
-
-def _index_entries(pages: dict[int, bytes], page: int) -> Iterator[tuple[bytes, int]]:
-    payload = pages.get(page)
-    if payload is None:
-        raise Damage(f"page {page} of an index is not there")
-    level, _, count = struct.unpack_from("<BBH", payload)
-    at = 4 + 2 * count
-    for length in struct.unpack_from(f"<{count}H", payload, 4):
-        row = payload[at : at + length]
-        at += length
-        if level:
-            yield from _index_entries(pages, int.from_bytes(row[-4:], "little"))
-        else:
-            yield row[:-6], int.from_bytes(row[-6:], "big")
 
 
 def extract(image: Image, state: State, directory: Path) -> list[str]:
