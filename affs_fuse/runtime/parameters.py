@@ -328,6 +328,11 @@ class AnyValue(ParameterType):
                 problem = error
         if word.source[0] in "[{":
             raise ValueProblem(f"expected {problem.expected}", offset=problem.offset, length=1)
+        if word.text[:1] in ("[", "{"):  # a slip in a literal, rather than such a String
+            raise ValueProblem(
+                f"at character {problem.offset + 1} of it: expected {problem.expected}",
+                hint=f"for a String that begins with {word.text[0]} put it in double quotes",
+            )
         return word.text
 
     def check(self, value: Value) -> Value:

@@ -164,6 +164,17 @@ def test_arguments_as_values() -> None:
     assert invocation.options == ProbeOptions(first="a", rest=(1, {"b": None}), fast=True)
 
 
+def test_a_slip_in_a_literal_that_a_shell_quoted_is_no_string() -> None:
+    for text, at in (('{name: "Anna"}', 2), ("[1, 2", 6), ('{"a": 1,}', 9)):
+        with pytest.raises(AffsError) as caught:
+            PROBE.parse_line(f"probe a '{text}'")
+        assert caught.value.code == "command.value"
+        assert f"at character {at} of it" in caught.value.message
+        assert "double quotes" in caught.value.hint
+    line = """probe a "{name: 1}" '"[draft] plan"' '' 'a {b'"""
+    assert PROBE.parse_line(line).options.rest == ("{name: 1}", "[draft] plan", "", "a {b")
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "name"),
     [
