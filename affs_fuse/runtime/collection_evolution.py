@@ -18,6 +18,7 @@ from affs_fuse.auv import Value, equal
 from affs_fuse.errors import AffsError, Category
 from affs_fuse.posix.batches import Declare, Replace, Seen, Step, StepError
 from affs_fuse.posix.declarations import Declaration, packed
+from affs_fuse.posix.files_by_path import FilesByPath
 from affs_fuse.query.opening import path_error
 from affs_fuse.query.paths import path_named, path_text
 from affs_fuse.query.schema_changes import Evolution, parse_evolution
@@ -34,13 +35,17 @@ from affs_fuse.runtime.collection_verbs import (
     demand_settled,
     demand_valid,
 )
-from affs_fuse.runtime.collections_port import Progress
+from affs_fuse.runtime.collections_port import Logged, Progress
+from affs_fuse.runtime.evolution_undo import EvolutionUndo, row_of, trace_of_step
 from affs_fuse.runtime.expectation import Basis, demand
+from affs_fuse.runtime.policy import Identity
 from affs_fuse.runtime.ports import Plain
 from affs_fuse.runtime.queries import credentials_of
+from affs_fuse.runtime.record_reversal import Trace
 from affs_fuse.runtime.record_texts import changed_text
 from affs_fuse.runtime.records import ATTEMPTS_MAX, BATCH_BYTES_MAX, BATCH_MAX, busy
-from affs_fuse.runtime.steps import Steps
+from affs_fuse.runtime.steps import Journal, Steps
+from affs_fuse.runtime.trace_log import TraceLog
 
 __all__ = ["CollectionEvolution"]
 
@@ -54,10 +59,11 @@ STRICT_PASSES = 3
 
 @dataclass(slots=True)
 class _Batch:
-    """Records to be written anew. count, size: of all that were offered; steps: of them the first,
-    as many as one batch may have."""
+    """Records to be written anew. count, size: of all that were offered; steps, traces: of them the
+    first, as many as one batch may have."""
 
     steps: list[Step] = field(default_factory=list)
+    traces: list[Trace] = field(default_factory=list)
     count: int = 0
     size: int = 0
 
@@ -69,17 +75,22 @@ class _Batch:
     def full(self) -> bool:
         return len(self.steps) >= SWEEP_RECORDS or self.size > BATCH_BYTES_MAX // 2
 
-    def add(self, step: Replace) -> None:
+    def add(self, step: Replace, before: bytes) -> None:
         self.count += 1
         self.size += len(step.data)
         if self.fits:
             self.steps.append(step)
+            self.traces.append(trace_of_step(step, before))
 
 
 class CollectionEvolution:
     """Loop thread only."""
 
-    def __init__(self, verbs: CollectionVerbs, steps: Steps, reading: CollectionReading) -> None:
+    def __init__(
+        self, files: FilesByPath, verbs: CollectionVerbs, steps: Steps, reading: CollectionReading,
+        log: TraceLog,
+    ) -> None:  # fmt: skip
+        self._undo = EvolutionUndo(files, steps, log)
         self._verbs = verbs
         self._steps = steps
         self._reading = reading
@@ -87,10 +98,12 @@ class CollectionEvolution:
     async def evolve(
         self, path: str, words: Sequence[Value], asker: Asker, progress: Progress, *,
         tolerate: bool = False, dry_run: bool = False, expect: Basis = None,
+        logged: Logged | None = None,
     ) -> Plain:  # fmt: skip
-        """words: as parse_evolution takes. tolerate: records that cannot be migrated stay as they
-        are. As `declare`, and changed (count of records), changes (the first: path, before, after),
-        steps (how many batches). Errors: collection.*, record.*"""
+        """words: as parse_evolution takes. logged: for an entry, if records change. tolerate:
+        records that cannot be migrated stay as they are. As `declare`, and changed (count of
+        records), changes (the first: path, before, after), steps (how many batches). Errors:
+        collection.*, record.*"""
         for _ in range(ATTEMPTS_MAX):
             standing = await self._verbs.standing(path, asker.identity)
             demand_settled(standing)
@@ -105,17 +118,45 @@ class CollectionEvolution:
             demand_valid(standing, counts, examples, tolerate=tolerate)
             if batch.fits:
                 declaration = standing.with_schema(evolution.schema.value)
+                journal = None
+                if batch.steps and logged is not None:
+                    journal = self._undo.journal(standing, declaration, batch.traces, logged)
                 try:
-                    if await self._carry_out(standing, declaration, batch.steps, asker):
+                    if await self._carry_out(
+                        standing, declaration, batch.steps, asker.identity, journal=journal
+                    ):
                         return answer
                     continue
                 except AffsError as error:
                     if error.code != "volume.no_space" or batch.count <= SWEEP_RECORDS:
                         raise
             begun = {**standing.declaration, "evolving": list(evolution.words)}
-            if await self._carry_out(standing, begun, [], asker):
+            journal = None
+            if logged is not None:
+                journal = self._undo.journal(standing, begun, None, logged)
+            if await self._carry_out(standing, begun, [], asker.identity, journal=journal):
                 await self.resume(path, asker, progress)
                 return answer
+        raise busy()
+
+    async def take_back(
+        self, number: int, was: Sequence[Sequence[Value]], will: Sequence[Sequence[Value]],
+        identity: Identity, logged: Logged,
+    ) -> list[Plain]:  # fmt: skip
+        """As CollectionsPort says."""
+        traces = self._undo.traces(number)
+        for _ in range(ATTEMPTS_MAX):
+            standing = await self._verbs.standing_as(was[0], identity)
+            declaration = _declaration_of(will[0])
+            steps: list[Step] = []
+            back: list[Trace] = []
+            for trace in traces:
+                step, before = await self._undo.former(trace, identity, number)
+                steps.append(step)
+                back.append(trace_of_step(step, before))
+            journal = self._undo.journal(standing, declaration, back, logged)
+            if await self._carry_out(standing, declaration, steps, identity, journal=journal):
+                return [row_of(trace) for trace in back]
         raise busy()
 
     async def resume(self, path: str, asker: Asker, progress: Progress) -> Plain:
@@ -141,7 +182,7 @@ class CollectionEvolution:
             if attempt >= STRICT_PASSES:
                 standing = await self._verbs.standing(path, asker.identity)
             declaration = standing.with_schema(evolution.schema.value)
-            if await self._carry_out(standing, declaration, [], asker, held=False):
+            if await self._carry_out(standing, declaration, [], asker.identity, held=False):
                 return {
                     "path": standing.shown, "id": standing.object_id, "changed": count,
                     "schema": evolution.schema.value,
@@ -173,7 +214,7 @@ class CollectionEvolution:
                 step = _replacement(standing, judged)
                 if step is None:
                     continue
-                batch.add(step)
+                batch.add(step, judged.text)
                 if len(shown) < EXAMPLES_MAX:
                     path = path_text(judged.entry.path)
                     shown.append({"path": path, "before": judged.before, "after": judged.after})
@@ -189,21 +230,25 @@ class CollectionEvolution:
     # ---- changing ----
 
     async def _carry_out(
-        self, standing: Standing, declaration: Declaration, steps: Sequence[Step], asker: Asker,
-        *, held: bool = True,
+        self, standing: Standing, declaration: Declaration, steps: Sequence[Step],
+        identity: Identity, *, held: bool = True, journal: Journal | None = None,
     ) -> bool:  # fmt: skip
         """The declaration and these records in one step; whether all was still as it stood. held:
         also if a command changed a record there, it is not."""
-        declare = Declare(standing.parts, packed(declaration), standing.seen)
-        return await self._apply(standing, [declare, *steps], asker, held=held) is None
+        data = packed(declaration) if declaration else b""
+        whole = [Declare(standing.parts, data, standing.seen), *steps]
+        return await self._apply(standing, whole, identity, held=held, journal=journal) is None
 
     async def _apply(
-        self, standing: Standing, steps: Sequence[Step], asker: Asker, *, held: bool
-    ) -> int | None:
+        self, standing: Standing, steps: Sequence[Step], identity: Identity, *, held: bool,
+        journal: Journal | None = None,
+    ) -> int | None:  # fmt: skip
         """None, or which of the steps was not as it was seen. Errors: record.denied, volume.*"""
         guard = partial(self._verbs.guard, standing, held=held)
         try:
-            await self._steps.carry_out(steps, credentials_of(asker.identity), guard)
+            await self._steps.carry_out(
+                steps, credentials_of(identity), guard, journal=journal
+            )
         except StepError as error:
             if not error.changed:
                 shown = path_text(b"/" + b"/".join(steps[error.index].path))
@@ -222,7 +267,7 @@ class CollectionEvolution:
                 step = _replacement(standing, judged)
                 if step is not None:
                     found += 1
-                    batch.add(step)
+                    batch.add(step, judged.text)
                 if batch.full:
                     await self._migrate(standing, batch.steps, asker)
                     await progress(survey.counts.records, total)
@@ -234,13 +279,19 @@ class CollectionEvolution:
         """One batch; records that somebody changed since wait for the next pass. Errors:
         collection.changed, if it is on the way no longer."""
         while steps:
-            stale = await self._apply(standing, steps, asker, held=False)
+            stale = await self._apply(standing, steps, asker.identity, held=False)
             if stale is None:
                 return
             now = await self._verbs.standing(standing.shown, asker.identity)
             if now.declaration is not standing.declaration:
                 raise changed(standing.shown)
             del steps[stale]
+
+
+def _declaration_of(side: Sequence[Value]) -> Declaration:
+    """Of a directory in an effect: [id, declaration or None]."""
+    declaration = side[1]
+    return declaration if isinstance(declaration, dict) else {}
 
 
 def _replacement(standing: Standing, judged: Judged) -> Replace | None:

@@ -160,16 +160,24 @@ class CollectionVerbs:
     ) -> None:
         """For undo: each [id of a directory, declaration or None] that is as `was` says becomes as
         `will` says. Errors: collection.changed, collection.not_found."""
-        credentials = credentials_of(identity)
-        for (object_id, old), (_, new) in zip(was, will, strict=True):
-            parts = await self._run(self._files.path_of, bytes.fromhex(object_id), credentials)
-            if parts is None and int(object_id[-12:], 16) != 1:
-                raise not_declared(f"the directory {object_id}")
-            path = path_named(b"/" + b"/".join(parts or ()))
-            standing = await self.standing(path, identity, damaged=True)
-            same = equal(standing.declaration or None, old)
-            if not same or not await self.put(standing, dict(new or {}), credentials):
+        for one, (_, new) in zip(was, will, strict=True):
+            standing = await self.standing_as(one, identity)
+            if not await self.put(standing, dict(new or {}), credentials_of(identity)):
                 raise changed(standing.shown)
+
+    async def standing_as(self, was: Sequence[Value], identity: Identity) -> Standing:
+        """Of the directory of [id, declaration or None], if it has this declaration. Errors:
+        collection.changed, collection.not_found."""
+        object_id, old = str(was[0]), was[1]
+        credentials = credentials_of(identity)
+        parts = await self._run(self._files.path_of, bytes.fromhex(object_id), credentials)
+        if parts is None and int(object_id[-12:], 16) != 1:
+            raise not_declared(f"the directory {object_id}")
+        path = path_named(b"/" + b"/".join(parts or ()))
+        standing = await self.standing(path, identity, damaged=True)
+        if not equal(standing.declaration or None, old):
+            raise changed(standing.shown)
+        return standing
 
     # ---- for all who declare ----
 

@@ -9,7 +9,11 @@ from affs_fuse.runtime.asker import Asker
 from affs_fuse.runtime.expectation import Basis
 from affs_fuse.runtime.policy import Identity
 
-__all__ = ["CollectionsPort", "Progress"]
+__all__ = ["CollectionsPort", "Logged", "Progress"]
+
+Logged = Callable[[dict[str, Any], dict[str, Any], dict[str, Any]], dict[str, Any]]
+"""From the result of a command and the two sides of its effect to an entry of the operation log,
+for who puts it there himself."""
 
 Progress = Callable[[int, int], Awaitable[None]]
 """(records that were gone through, about how many there are)."""
@@ -50,8 +54,10 @@ class CollectionsPort(Protocol):
     async def evolve(
         self, path: str, words: Sequence[Value], asker: Asker, progress: Progress, *,
         tolerate: bool = False, dry_run: bool = False, expect: Basis = None,
+        logged: Logged | None = None,
     ) -> dict[str, Any]:  # fmt: skip
-        """words: the changes. tolerate: records that cannot be migrated stay as they are. As
+        """words: the changes. tolerate: records that cannot be migrated stay as they are. logged:
+        makes the entry of the operation log, where records change. As
         `declare`, and changed (count of records), changes (the first: path, before, after),
         in_one_step."""
 
@@ -64,6 +70,14 @@ class CollectionsPort(Protocol):
     ) -> None:
         """For undo: each [id of a directory, declaration or None] that is as `was` says becomes as
         `will` says. conflict: collection.changed."""
+
+    async def take_back(
+        self, number: int, was: Sequence[Sequence[Value]], will: Sequence[Sequence[Value]],
+        identity: Identity, logged: Logged,
+    ) -> Sequence[dict[str, Any]]:  # fmt: skip
+        """An evolution that was an operation of the log, undone in one step: declarations as of
+        `put_back`, records as they were. action, path, id, version of each. conflict:
+        collection.changed, record.changed, undo.impossible."""
 
     async def paths(self, identity: Identity) -> Sequence[str]:
         """Of directories that declare something and are within reach, as they are now."""

@@ -52,6 +52,7 @@ from affs_fuse.runtime.session import Session
 from affs_fuse.runtime.state_changes import StateChanges
 from affs_fuse.runtime.state_verbs import StateVerbs
 from affs_fuse.runtime.steps import Steps
+from affs_fuse.runtime.trace_log import TraceLog
 from affs_fuse.runtime.verification import Verification
 from affs_fuse.runtime.viewing import Viewing
 from affs_fuse.runtime.volume_settings import VolumeSettings
@@ -182,11 +183,10 @@ class Engine:
         reading = CollectionReading(
             self._volume, self._loader, self._states, self._queries.pool
         )
-        self.collections = Collections(files, steps, reading)
-        records = Records(
-            self._namespace, steps, self.collections.admission, self._volume.log.beside_max
-        )
-        verbs = RecordVerbs(self._volume, records)
+        log = TraceLog(self._volume)
+        self.collections = Collections(files, steps, reading, log)
+        records = Records(self._namespace, steps, self.collections.admission, log.bytes_max)
+        verbs = RecordVerbs(log, records)
         self.change_records, self.plan_records = verbs.change, verbs.plan
         self.take_back_records = verbs.take_back
         self.plan_taking_back = verbs.plan_taking_back

@@ -25,7 +25,7 @@ from typing import Any, Protocol
 
 from affs_fuse.auv import Value
 from affs_fuse.runtime.asker import Asker
-from affs_fuse.runtime.collections_port import CollectionsPort
+from affs_fuse.runtime.collections_port import CollectionsPort, Logged
 from affs_fuse.runtime.expectation import Basis
 from affs_fuse.runtime.import_order import ImportOrder
 from affs_fuse.runtime.indexes_port import IndexesPort
@@ -39,10 +39,6 @@ __all__ = ["Emit", "EnginePort", "Listener", "Logged", "Plain", "SettingKey", "S
 
 Plain = dict[str, Any]
 """An object of plain values, keyed as the docstring of the call that gives it says."""
-
-Logged = Callable[[Plain, Plain, Plain], Plain]
-"""From the result of a command and the two sides of its effect to an entry of the operation log,
-for who puts it there himself."""
 
 Emit = Callable[[Value], Awaitable[None]]
 """Takes one row; waits until there is room for the next."""

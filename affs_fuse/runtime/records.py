@@ -52,7 +52,10 @@ from affs_fuse.runtime.record_texts import changed_text, parsed, text_of, value_
 from affs_fuse.runtime.rehearsal import Rehearsal
 from affs_fuse.runtime.steps import SLICE_OPERATIONS, Journal, Steps
 
-__all__ = ["ATTEMPTS_MAX", "BATCH_BYTES_MAX", "BATCH_MAX", "Records", "Write", "busy"]
+__all__ = [
+    "ATTEMPTS_MAX", "BATCH_BYTES_MAX", "BATCH_MAX", "SPARE_BYTES", "Records", "Write", "busy",
+    "demand_same", "no_object",
+]  # fmt: skip
 
 BATCH_MAX = 1000
 """Operations in one turn of the loop: about a tenth of a second."""
@@ -220,7 +223,7 @@ class Records:
         seen, data = await self._look(path, operation.path, credentials)
         admitted.touched.add(seen.number)
         version = content_version(data)
-        _demand_same(operation, seen, version)
+        demand_same(operation, seen, version)
         if operation.verb == "rewrite":
             text = operation.content
             await self._admit_content(index, operation, text, seen, admitted)
@@ -264,7 +267,7 @@ class Records:
         else:
             seen = await self._run(self._files.look_at_object, operation.object_id)
             if seen is None:
-                raise _no_object(operation.object_id.hex())
+                raise no_object(operation.object_id.hex())
             admitted.touched.add(seen.number)
             text = await self._run(self._files.content_of, seen)
             step = Link(path, seen)
@@ -317,7 +320,7 @@ class Records:
         else:
             raise _no_path(text)
         if path is None:
-            raise _no_object(text)
+            raise no_object(text)
         return path
 
     async def _look(self, path: Path, shown: str, credentials: Credentials) -> tuple[Seen, bytes]:
@@ -333,10 +336,10 @@ class Records:
         return seen, data
 
 
-def _demand_same(operation: Operation, seen: Seen, version: str) -> None:
+def demand_same(operation: Operation, seen: Seen, version: str) -> None:
     """Errors: record.version; record.not_found for another object of that name."""
     if operation.object_id and operation.object_id != seen.inode.object_id:
-        raise _no_object(operation.object_id.hex())
+        raise no_object(operation.object_id.hex())
     if operation.if_version and operation.if_version != version:
         raise AffsError(
             "record.version", Category.CONFLICT,
@@ -346,7 +349,7 @@ def _demand_same(operation: Operation, seen: Seen, version: str) -> None:
         )  # fmt: skip
 
 
-def _no_object(text: str) -> AffsError:
+def no_object(text: str) -> AffsError:
     return AffsError(
         "record.not_found", Category.NOT_FOUND, f"there is no object {text}",
         details={"path": text},

@@ -5,6 +5,7 @@ that can be reversed in turn; of records they are logged in the turn of the chan
 Invariant: what is not as the operation left it is left alone; the error says what came in between.
 """
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -45,7 +46,15 @@ async def reverse(context: Context, entry: Plain, expect: Basis = None) -> Plain
     done: Plain = {"operation": entry["number"], "command": entry["command"], "line": entry["line"]}
     if "records" in before:
         logged = partial(context.effects.entry, undoes=entry["number"])
-        rows = await context.engine.take_back_records(entry["number"], context.session, logged)
+        number = entry["number"]
+        rows: Sequence[Plain]
+        if "collections" in before:
+            rows = await context.engine.collections.take_back(
+                number, after["collections"], before["collections"], context.session.identity,
+                logged,
+            )  # fmt: skip
+        else:
+            rows = await context.engine.take_back_records(number, context.session, logged)
         shown = [{key: row[key] for key in row if key != "before"} for row in rows]
         return {**done, "records": shown}
     if "working" in before:

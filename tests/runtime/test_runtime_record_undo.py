@@ -410,3 +410,53 @@ async def test_indexes_and_unique_keys_follow(seed: int) -> None:
                 found = {row["name"]: row["k"] for row in desk.reply.items}
                 model = states[-1].items()
                 assert found == {one: value["k"] for one, value in model if value["n"] == wanted}
+
+
+async def test_an_evolution_is_taken_back_whole_or_not_at_all() -> None:
+    async with running() as runtime:
+        desk = runtime.desk(ADMIN)
+        await runtime.mkdir("p", 0o755)
+        directory = (await runtime.engine.run(runtime.namespace.lookup, 1, b"p")).number
+        await desk.ok('declare /p {"fields": {"n": "Int64"}}')
+        for name in "ab":
+            await desk.ok(f'create /p/{name} {{"n": 1}}')
+        before, schema = await runtime.files(directory), (await desk.ok("collection /p"))["schema"]
+        await desk.ok('evolve /p rename n m add x {"type": "Int64", "default": 7} --yes')
+        after, later = await runtime.files(directory), (await desk.ok("collection /p"))["schema"]
+        assert after == {"a": b'{"m":1,"x":7}\n', "b": b'{"m":1,"x":7}\n'}
+        await desk.ok("undo")
+        assert await runtime.files(directory) == before
+        assert (await desk.ok("collection /p"))["schema"] == schema
+        await desk.ok("redo")
+        assert await runtime.files(directory) == after
+        assert (await desk.ok("collection /p"))["schema"] == later
+        await desk.ok("update /p/a set x 8")
+        number = await newest(desk, "redo")
+        error = await desk.error(f"undo --operation {await newest(desk, 'evolve')}")
+        assert (error["code"], error["details"]["operation"]) == ("record.changed", number - 2)
+        assert (await desk.ok("collection /p"))["schema"] == later
+        assert (await runtime.files(directory))["b"] == after["b"]
+        await desk.ok("undo")  # the update
+        await desk.ok("undo")
+        assert await runtime.files(directory) == before
+        await desk.ok("declare /p {}")
+        assert (await desk.error("redo"))["code"] == "undo.nothing"
+        number = await newest(desk, "undo")
+        error = await desk.error(f"undo --operation {number}")
+        assert error["code"] == "collection.changed"
+        assert await runtime.files(directory) == before
+
+
+async def test_an_evolution_in_several_steps_says_that_it_cannot_be() -> None:
+    async with running(size_bytes=256 << 20) as runtime:
+        desk = runtime.desk(ADMIN)
+        await runtime.mkdir("p", 0o755)
+        for start in (0, 600):
+            made = [{"create": f"/p/r{n}", "value": {"n": n}} for n in range(start, start + 600)]
+            await desk.ok(f"batch {json.dumps(made)}")
+        await desk.ok('declare /p {"fields": {"n": "Int64"}}')
+        plan = await desk.ok("evolve /p rename n m --dry-run")
+        assert (plan["plan"]["in_one_step"], plan["plan"]["undo"]["possible"]) == (False, False)
+        await desk.ok("evolve /p rename n m --yes")
+        error = await desk.error("undo")
+        assert (error["code"], "(evolve)" in error["message"]) == ("undo.impossible", True)

@@ -154,7 +154,7 @@ async def _evolve(context: Context, options: EvolveOptions) -> Value:
         return await collections.resume(path, _asker(context), progress)
     answer = await collections.evolve(
         path, list(options.changes), _asker(context), progress, tolerate=options.tolerate,
-        expect=context.expect,
+        expect=context.expect, logged=context.effects.entry,
     )
     if not answer["changed"]:
         _note(context, answer)
@@ -169,8 +169,8 @@ async def _plan_evolve(context: Context, options: EvolveOptions) -> Plan:
     answer = await collections.evolve(
         path, list(options.changes), _asker(context), _unheard, dry_run=True
     )
-    kept = undo_possible("brings back the schema; no record changes", None)
-    return _planned(answer, _GONE if answer["changed"] else kept)
+    kept = undo_possible("brings back the schema, and the records as they were", None)
+    return _planned(answer, kept if answer["in_one_step"] else _GONE)
 
 
 async def _unheard(done: int, total: int) -> None:

@@ -82,7 +82,7 @@ async def _plan_of(context: Context, entries: list[Plain]) -> Plan:
         if "working" in entry["before"] and rollback is None:
             rollback = await context.engine.rollback(entry["before"]["working"], dry_run=True)
             step["rollback"] = {key: rollback[key] for key in rollback if key != "basis"}
-        if "records" in entry["before"] and not planned:
+        if entry["before"].keys() == {"records"} and not planned:
             plan = await context.engine.plan_taking_back(entry["number"], context.session)
             changes = plan["changes"]
         planned.append(step)
