@@ -5,7 +5,8 @@ ranges of every asked index: a record that lies outside of one of them cannot fu
 Steps raise NodeMissing with nothing lost.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import islice
 
 from affs_fuse.posix.index_keys import object_of_entry
 from affs_fuse.posix.indexes import open_index, pending_files
@@ -19,6 +20,7 @@ from affs_fuse.query.sources import EntryLoader
 __all__ = ["ChosenFiles", "IntersectedFiles"]
 
 FILE_BYTES = 60
+FILES_AT_ONCE = 1000
 
 
 class ChosenFiles:
@@ -92,11 +94,19 @@ class IntersectedFiles(IndexSource):
     ) -> None:  # fmt: skip
         super().__init__(reader, holder, choice, loader, memory)
         self._chosen = ChosenFiles(reader, holder.number, choice, memory)
-        self._phases = [self._choose, self._feed_named]
+        self._files: Iterator[int] = iter(())
+        self._phases = [self._choose, self._take_files, self._feed_named]
 
     def _choose(self) -> bool:
         if not self._chosen.step():
             return False
-        self._named.add(sorted(self._chosen.files))
+        self._files = iter(self._chosen.files)
+        return True
+
+    def _take_files(self) -> bool:
+        some = list(islice(self._files, FILES_AT_ONCE))
+        self._named.add(some)
+        if some:
+            return False
         self._memory.give(self._chosen.size)
         return True

@@ -294,6 +294,17 @@ def test_a_large_directory_keeps_its_own_order(monkeypatch: pytest.MonkeyPatch) 
     assert Alone.begun == 3
 
 
+def test_both_sides_of_a_join_may_be_answered_alone() -> None:
+    bench, path = build([{"a": 1}, {"a": 2}, {"a": None}], [{"a": 2}], ["a"], {"broken"})
+    counted = f"list records {path} | group count() as n by a as k | sort k"
+    most = f"list records {path} | group max(a) as a"
+    compared(bench, f"{counted} | outer join ({most}) on k = a as most")
+    assert Alone.begun == 2
+    compared(bench, f"{counted} | join ({most} | select a + 'x' as a) on k = a as most")
+    compared(bench, f"{counted} | join (list records {path} | group sum(a + 1) as a) on k = a as s")
+    assert not Alone.given_up
+
+
 def test_directories_below_are_read_along() -> None:
     bench, path = build([{"a": number} for number in range(20)], [{"a": 70}], ["a"], {"directory"})
     for text in (
