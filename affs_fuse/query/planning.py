@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cache
 from math import prod
-from typing import Any
+from typing import Any, NamedTuple
 
 from affs_fuse.auv import Value
 from affs_fuse.errors import AffsError
@@ -56,7 +56,7 @@ from affs_fuse.query.tree import (
     Where,
 )
 
-__all__ = ["Plan", "PlannedStage", "plan_query"]
+__all__ = ["Plan", "PlannedStage", "Prospect", "plan_query"]
 
 TOP_ROWS_MAX = 2000
 """Twice as many are sorted in one go; a sort that keeps more is done in runs."""
@@ -89,36 +89,43 @@ class Plan:
     result: Callable[[Any], Value] = field(default=lambda row: row)
     scope: Scope = field(default_factory=lambda: Scope("rows"))
 
-    def explain(
-        self, files: int | None, how: str = "", *, alone: bool = False
-    ) -> list[dict[str, Value]]:
-        """One row for each step; files: how many the source may give, None if nobody knows. how:
-        what else there is to say of the source. alone: an index says all but of some records."""
-        rows: float | None = files
-        if self.early and rows is not None:
+    def explain(self, known: "Callable[[Plan], Prospect]") -> list[dict[str, Value]]:
+        """One row for each step. known: what there is to say of the source of a plan, this one or
+        the inner one of a join."""
+        prospect = known(self)
+        rows: float = prospect.rows
+        if self.early:
             rows *= 0.5 ** len(self.early)
-        found: list[dict[str, Value]] = [_step("source", self._source_text(how, alone), rows)]
+        found: list[dict[str, Value]] = [_step("source", self._source_text(prospect), rows)]
         for stage in self.stages:
             if stage.inner is not None:
-                found += [{**step, "inside": "join"} for step in stage.inner.explain(None)]
-            if rows is not None:
-                rows *= stage.share
+                found += [{**step, "inside": "join"} for step in stage.inner.explain(known)]
+            rows *= stage.share
             if stage.most is not None:
-                rows = stage.most if rows is None else min(rows, stage.most)
+                rows = min(rows, stage.most)
             found.append(_step(stage.text.split()[0].lower(), stage.text, rows))
         return found
 
-    def _source_text(self, how: str, alone: bool) -> str:
-        parts = [self.text, how] if how else [self.text]
+    def _source_text(self, prospect: "Prospect") -> str:
+        parts = [self.text, prospect.how] if prospect.how else [self.text]
         parts += [f"early: {text}" for text in self.early]
         words = [str(need.name).lower() for need in Needs if need and need in self.wanted.needs]
-        some = " of files that it is not sure of" if alone else ""
+        some = " of files that it is not sure of" if prospect.alone else ""
         parts.append(f"reads {', '.join(['inodes', *words])}{some}")
         return "; ".join(parts)
 
 
-def _step(word: str, text: str, rows: float | None) -> dict[str, Value]:
-    return {"step": word, "text": text, "rows": None if rows is None else round(rows)}
+class Prospect(NamedTuple):
+    """Of a source, before it is asked. rows: about how many it will give. how: by which index.
+    alone: the index says all but of some records."""
+
+    rows: int
+    how: str = ""
+    alone: bool = False
+
+
+def _step(word: str, text: str, rows: float) -> dict[str, Value]:
+    return {"step": word, "text": text, "rows": round(rows)}
 
 
 def plan_query(line: str, query: Query, now_ns: int) -> Plan:

@@ -32,7 +32,7 @@ from affs_fuse.query.index_choice import Choice
 from affs_fuse.query.memory import Allowance, Pool
 from affs_fuse.query.opening import asks_below, choice_of, find_file, source_of
 from affs_fuse.query.parser import parse_query
-from affs_fuse.query.planning import Plan, plan_query
+from affs_fuse.query.planning import Plan, Prospect, plan_query
 from affs_fuse.query.rows import Entry
 from affs_fuse.query.sources import Report, RowSource, Wanted
 from affs_fuse.query.tree import Source
@@ -130,17 +130,25 @@ class Queries:
         """The steps of a query with estimates, and how many files there may be; nothing is read but
         the way to them. Errors: as `run`."""
         plan = self._plan(line, asker)
+        known: dict[int, Prospect] = {}
+        files = 0
+        for one in reversed(_plans(plan)):
+            files, known[id(one)] = await self._prospect(one, asker)
+        return plan.explain(lambda one: known[id(one)]), {"files": files}
+
+    async def _prospect(self, plan: Plan, asker: Asker) -> tuple[int, Prospect]:
+        """(how many files its source may have, how they would be found)."""
         source = plan.source
         async with self._states.open(source.state or WORKING) as tree:
             reader = StateReader(self._volume, tree, credentials_of(asker.identity))
             entry = await self._loader.run(find_file, reader, source.path)
             choice, note = await self._choice(reader, source, entry, plan)
         files = self._estimate(source, entry.inode)
+        if choice is None:
+            return files, Prospect(files, note)
         below = source.verb == "find" and entry.inode.nlink != 2
-        rows = files if choice is None or below else min(files, round(choice.records))
-        how = choice.text if choice is not None else note
-        alone = isinstance(choice, AloneChoice)
-        return plan.explain(rows, how, alone=alone), {"files": files}
+        rows = files if below else min(files, round(choice.records))
+        return files, Prospect(rows, choice.text, isinstance(choice, AloneChoice))
 
     async def _choice(
         self, reader: StateReader, source: Source, entry: Entry, plan: Plan
@@ -258,9 +266,14 @@ async def _drop(row: Value) -> None:
     """For rows that nobody wants."""
 
 
-def _sources(plan: Plan) -> list[Source]:
-    found = [plan.source]
+def _plans(plan: Plan) -> list[Plan]:
+    """The plan and those of the inner sides of its joins."""
+    found = [plan]
     for stage in plan.stages:
         if stage.inner is not None:
-            found += _sources(stage.inner)
+            found += _plans(stage.inner)
     return found
+
+
+def _sources(plan: Plan) -> list[Source]:
+    return [one.source for one in _plans(plan)]

@@ -75,7 +75,7 @@ def pipelines(draw: st.DrawFn, e: str) -> list[str]:
     order = draw(st.sampled_from(["k", "k desc", "n desc, k", "n", "k, n"]))
     count = draw(st.integers(0, 4))
     found += draw(st.sampled_from([
-        ["count"],
+        *[["count"]] * 6,
         [f"group count() as n by {e} as k", f"sort {order}"],
         [f"group count() as n by {e} as k"],
         [f"group count() as n, min({e}), max({e}) by type({e}) as k", f"limit {count}"],
@@ -292,6 +292,16 @@ def test_a_large_directory_keeps_its_own_order(monkeypatch: pytest.MonkeyPatch) 
     for text in ("group count() by a", "distinct a | select a", "select a | distinct | limit 3"):
         compared(bench, f"find {path} | {text}")
     assert Alone.begun == 3
+
+
+def test_what_a_pattern_says_is_not_always_a_range() -> None:
+    texts = ["a", "ab", "axb", "abc", "b", LONG, LONG + "x", "a%b"]
+    bench, path = build([{"a": text} for text in texts], [{"a": "ab"}], ["a"], set())
+    for pattern in ("a%", "a%b", "a_", "ab", "%b", "a\\%b", "%", f"{LONG}%", f"{LONG}x", "a%%"):
+        for stages in ("count", "group min(a), max(a)"):
+            text = f"list records {path} where a like {auv.format_compact(pattern)} | {stages}"
+            compared(bench, text)
+    assert Alone.begun == 20
 
 
 def test_both_sides_of_a_join_may_be_answered_alone() -> None:

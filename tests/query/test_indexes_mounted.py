@@ -78,6 +78,10 @@ def test_an_index_answers_alone(mounted: Mounted, client: Client) -> None:
     steps, summary = ask(client, "explain analyze find /p where n < 100 | group count(), max(n)")
     assert [step["out"] for step in steps] == [100, 100, 1]
     assert (summary["index"], summary["files"], summary["note"]) == ("n", 0, "")
+    line = "explain find /p where n < 9 | join (find /p where n = 3) on n = n as o | count"
+    steps, _ = ask(client, line)
+    assert [step.get("inside") for step in steps] == [None, None, "join", "join", None, None]
+    assert all("looked up in index n (n)" in steps[index]["text"] for index in (0, 2))
     (mounted.directory / "p/0007").write_text('{"n": "seven"}')
     os.link(mounted.directory / "p/0008", mounted.directory / "p/0008b")
     for line, wanted in (
