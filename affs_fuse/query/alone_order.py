@@ -4,21 +4,19 @@ The files of the index by number come first, then the names that the directory h
 file counts once for each name. Steps raise NodeMissing with nothing lost.
 """
 
-from collections.abc import Callable, Iterable, Iterator
-from heapq import merge
-from itertools import islice
-from operator import itemgetter
-from typing import Any, Generic, NamedTuple, TypeVar
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
 
 from affs_fuse.core.codec import Inode
 from affs_fuse.posix.index_keys import UNTOLD, object_of_entry, value_of_key
 from affs_fuse.posix.permissions import READ
 from affs_fuse.posix.state_reader import StateReader
+from affs_fuse.query.in_order import Place
 from affs_fuse.query.index_leaves import Leaves, runs_of
 from affs_fuse.query.index_source import Holder, Named
 from affs_fuse.query.memory import Allowance
 
-__all__ = ["FirstSeen", "InOrder", "NamedFile", "Place"]
+__all__ = ["FirstSeen", "NamedFile"]
 
 NAMED_SHARE = 8
 """With fewer files wanted than one in so many, their names are looked up one by one."""
@@ -26,11 +24,6 @@ NAMED_SHARE = 8
 FILE_BYTES = 100
 KEY_BYTES = 300
 SEEN_AT_ONCE = 64
-SORTED_AT_ONCE = 512
-
-Thing = TypeVar("Thing")
-Place = bytes | int
-"""Of a name in the order of a walk: all names of a directory have one kind of it."""
 
 
 class NamedFile(NamedTuple):
@@ -151,26 +144,5 @@ class FirstSeen:
 _Phase = Callable[[], Any]
 """A part of the way; gives the next one, None at the end."""
 
-_place = itemgetter(0)
-
-
 def _itself(place: Place) -> Any:
     return place
-
-
-class InOrder(Generic[Thing]):
-    """Things with places, brought into order some at a time."""
-
-    def __init__(self, things: Iterable[tuple[Place, Thing]]) -> None:
-        self._things = iter(things)
-        self._runs: list[list[tuple[Place, Thing]]] = []
-
-    def step(self) -> bool:
-        """A part of it; whether that was all."""
-        run = sorted(islice(self._things, SORTED_AT_ONCE), key=_place)
-        self._runs.append(run)
-        return len(run) < SORTED_AT_ONCE
-
-    def all(self) -> Iterator[Thing]:
-        """When there is no more to do."""
-        return (thing for _, thing in merge(*self._runs, key=_place))

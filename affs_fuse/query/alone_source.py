@@ -31,9 +31,10 @@ from affs_fuse.posix.index_keys import (
 from affs_fuse.posix.indexes import open_index, pending_files
 from affs_fuse.posix.state_reader import StateReader
 from affs_fuse.query.alone_choice import AloneChoice
-from affs_fuse.query.alone_order import FirstSeen, InOrder, NamedFile, Place
+from affs_fuse.query.alone_order import FirstSeen, NamedFile
 from affs_fuse.query.covering import VALUE
 from affs_fuse.query.faults import Trouble
+from affs_fuse.query.in_order import InOrder, Place
 from affs_fuse.query.index_choice import UNSURE_RANGE
 from affs_fuse.query.index_leaves import Leaves, runs_of
 from affs_fuse.query.index_source import PENDING_BYTES, PHASES_AT_ONCE, Holder, Named

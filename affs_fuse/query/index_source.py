@@ -8,7 +8,7 @@ see it as if a walk had come by. Invariants:
   index, those of one value in the order of a walk, until what follows has enough.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -17,6 +17,7 @@ from affs_fuse.posix.found_files import FoundFile
 from affs_fuse.posix.index_keys import UNSURE, Range, key_of_entry, object_of_entry
 from affs_fuse.posix.indexes import open_index, pending_files
 from affs_fuse.posix.state_reader import StateReader
+from affs_fuse.query.in_order import InOrder
 from affs_fuse.query.index_choice import UNSURE_RANGE, Choice
 from affs_fuse.query.index_values import key_of_row, read_expression
 from affs_fuse.query.memory import Allowance
@@ -36,6 +37,9 @@ PHASES_AT_ONCE = 4
 """Parts of the way to the next row that one step goes."""
 
 PENDING_BYTES = 8 << 10
+INLINE_BYTES_MAX = 1 << 20
+"""Of contents that are kept from where names were looked up until the rows come; others are read
+again."""
 
 
 class Holder(NamedTuple):
@@ -70,6 +74,7 @@ class Named:
         self._known: set[int] = set()
         self._at = 0
         self._found: list[_Row] = []
+        self._inline_bytes = 0
 
     def add(self, numbers: list[int]) -> None:
         """These files too, each once."""
@@ -99,8 +104,12 @@ class Named:
         """Of one file, in no order; none if it is gone, as a pending one may be."""
         if file is None:
             return []
+        inline = file.inline
+        if inline is not None:
+            self._inline_bytes += len(inline)
+            inline = inline if self._inline_bytes <= INLINE_BYTES_MAX else None
         return [
-            _Row(self._place(name), name, number, file.inode, file.inline)
+            _Row(self._place(name), name, number, file.inode, inline)
             for parent, name in file.places
             if parent == self._holder.number
         ]
@@ -112,9 +121,14 @@ class Named:
 
     def take(self) -> list["_Row"]:
         """All of them in order; it is empty afterwards."""
-        found = sorted(self._found, key=lambda row: row.place)
+        return sorted(self.take_unsorted(), key=lambda row: row.place)
+
+    def take_unsorted(self) -> list["_Row"]:
+        """The same in no order."""
+        found = self._found
         self._memory.give(ENTRY_BYTES * len(self._numbers))
         self._numbers, self._known, self._at, self._found = [], set(), 0, []
+        self._inline_bytes = 0
         return found
 
 
@@ -134,8 +148,9 @@ class IndexSource:
         self._pages = open_index(reader.tree, holder.number, choice.declared.id, choice.head)
         self._pending: set[int] = set()
         self._cursor = 0
-        self._feeding: list[_Row] = []
-        self._fed = 0
+        self._feeding: Iterator[_Row] = iter(())
+        self._row: _Row | None = None
+        self._order: InOrder[_Row] | None = None
         self._phases: list[Callable[[], bool]] = []
 
     def __iter__(self) -> Iterator[Entry | None]:
@@ -143,10 +158,11 @@ class IndexSource:
 
     def __next__(self) -> Entry | None:
         for _ in range(PHASES_AT_ONCE):
-            if self._fed < len(self._feeding):
-                row = self._feeding[self._fed]
+            row = self._row or next(self._feeding, None)
+            if row is not None:
+                self._row = row
                 found = row.entry or self._load(row)
-                self._fed += 1
+                self._row = None
                 return found
             if not self._phases:
                 raise StopIteration
@@ -158,8 +174,8 @@ class IndexSource:
         entry = Entry(row.number, row.inode, self._holder.path, row.name)
         return self._loader.load(entry, row.inline)
 
-    def _feed_all(self, found: list[_Row]) -> None:
-        self._feeding, self._fed = found, 0
+    def _feed_all(self, found: Iterable[_Row]) -> None:
+        self._feeding = iter(found)
 
     def _gather_pending(self) -> bool:
         found = pending_files(self._reader.tree, self._holder.number, self._cursor, PENDING_BYTES)
@@ -186,9 +202,13 @@ class IndexSource:
         return gather
 
     def _feed_named(self) -> bool:
-        if not self._named.resolve():
+        if self._order is None:
+            if not self._named.resolve():
+                return False
+            self._order = InOrder([(row.place, row) for row in self._named.take_unsorted()])
+        if not self._order.step():
             return False
-        self._feed_all(self._named.take())
+        self._feed_all(self._order.all())
         return True
 
 

@@ -5,8 +5,9 @@ Invariants:
 - Slices of SLICE_S, one query at a time: between two of them everything else has its turn.
 - Who asks sees what they could read through the mount; kept states take the role admin, as the
   directory .affs does.
-- A query for which an index turns out to be damaged is carried out without: by then it has given
-  nothing, since an index is asked before the first row comes out.
+- A query for which an index turns out to be damaged, or that takes too much memory by it, is
+  carried out without: by then it has given nothing, since an index is asked before the first row
+  comes out.
 """
 
 import re
@@ -116,7 +117,8 @@ class Queries:
                 return execution
         except AffsError as error:
             damage = error.category in (Category.CORRUPT, Category.IO)
-            if execution is None or execution.rows or not damage:
+            useless = damage or error.code == "query.memory"
+            if execution is None or execution.rows or not useless:
                 raise
             if not execution.report.index and error.code != "index.damaged":
                 raise
