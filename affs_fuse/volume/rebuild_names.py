@@ -48,6 +48,7 @@ Place = tuple[int, bytes]
 
 KIND_REGULAR, KIND_DIRECTORY, KIND_SYMLINK = 8, 4, 10
 LOST_NAME = b"lost+found"
+_AGAIN, _WITHOUT = "the daemon makes them anew", "queries of this state do without"
 DEPTH_MAX = 4096
 
 
@@ -378,7 +379,7 @@ class _Judge:
         for kind, numbers, detail in (
             ("collection", self._listed - self._declared, "no part of its declaration is there"),
             ("import", self._imports, "records that it has made may be missing; begin it anew"),
-            ("index", self._indexed, "the daemon makes it anew"),
+            ("index", self._indexed, _AGAIN if not self._report.number else _WITHOUT),
         ):
             for number in sorted(numbers & names.things.keys()):
                 self._report.lose(kind, names.path(number), number, detail=detail)

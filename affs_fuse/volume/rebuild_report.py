@@ -19,7 +19,7 @@ class Loss:
     the directory for lost things), "stale" (older than what contradicts it, left out), "removed"
     (had no name any more), "restored" (a name that only one side still had), "collection" (a
     declaration), "import" (where an unfinished one stood), "index" (its pages are left out: the
-    daemon makes it anew)."""
+    daemon makes those of the working state anew)."""
 
     kind: str
     path: str

@@ -123,7 +123,7 @@ def _no_superblock(device: Device, readings: list[SuperblockReading]) -> AffsErr
             "volume.not_affs",
             Category.INVALID,
             f"{path} holds no AfFS volume",
-            hint="make one with mkfs.affs, or check the path",
+            hint="check the path; if it was one, fsck.affs --rebuild -n says what is left of it",
         )
     return AffsError(
         "volume.superblock_damaged",

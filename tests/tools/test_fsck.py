@@ -446,7 +446,7 @@ def test_exit_statuses(volume: str, tmp_path: Path) -> None:
     flip(volume, node_offsets(volume)[-1] + 1000)
     done = run(volume)
     assert done.returncode == fsck.UNCORRECTED
-    assert "ERRORS" in done.stdout
+    assert " ERROR" in done.stdout
     empty = tmp_path / "empty"
     empty.write_bytes(bytes(MIB))
     done = run(str(empty))

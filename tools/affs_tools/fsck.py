@@ -39,8 +39,8 @@ volume whose superblocks, rings or inner nodes are gone into a new one; it only 
 """
 
 EPILOG = """\
-Exit status, added up: 0 clean, 1 errors corrected, 4 errors left, 8 could not check, 16 usage,
-32 cancelled."""
+Exit status, added up: 0 clean, 1 errors corrected, 4 errors left (with --repair -n: that would be),
+8 could not check, 16 usage, 32 cancelled."""
 
 
 class Parser(argparse.ArgumentParser):

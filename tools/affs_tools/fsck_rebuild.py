@@ -34,7 +34,7 @@ KINDS = {
     "xattr": "extended attributes are lost",
     "collection": "declarations of collections are lost",
     "import": "unfinished imports cannot go on",
-    "index": "directories have their indexes made anew by the daemon",
+    "index": "directories lose their indexes (the daemon makes those of the working state anew)",
     "attributes": "objects lost owner, permissions and times",
     "unnamed": "objects lost their names",
     "restored": "names were found on one side only",

@@ -81,9 +81,9 @@ def print_findings(path: str, report: Report, options: argparse.Namespace) -> No
 def summary(report: Report, data: bool) -> str:
     errors = report.count(Severity.ERROR) + report.findings_dropped
     warnings = report.count(Severity.WARNING)
-    found = "clean" if report.clean else f"{errors} ERRORS"
+    found = "clean" if report.clean else "1 ERROR" if errors == 1 else f"{errors} ERRORS"
     if warnings:
-        found += f", {warnings} warnings"
+        found += ", 1 warning" if warnings == 1 else f", {warnings} warnings"
     looked = (
         f"commit {report.seq}, {report.states} states, {report.objects} objects,"
         f" {report.nodes} nodes, {report.items} items"
