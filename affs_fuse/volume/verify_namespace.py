@@ -16,7 +16,7 @@ A state in which a node is damaged cannot be summed up; the next one is read who
 import stat
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 
 from affs_fuse.core import bitmap
@@ -38,7 +38,15 @@ from affs_fuse.core.constants import (
 from affs_fuse.device.device import Device
 from affs_fuse.errors import AffsError
 from affs_fuse.volume.layout import block_of, segment_of
-from affs_fuse.volume.verify_nodes import Branch, Item, Key, NodeReader, address_text
+from affs_fuse.volume.verify_nodes import (
+    FIRST_KEY,
+    LAST_KEY,
+    Branch,
+    Item,
+    Key,
+    NodeReader,
+    address_text,
+)
 from affs_fuse.volume.verify_object import ObjectCheck, extents_of_item
 from affs_fuse.volume.verify_report import Progress, Report
 
@@ -53,6 +61,10 @@ STANDALONE = {
 EXPLAINED_MAX = 100
 DEPTH_MAX = 4096
 PROGRESS_EXTENTS = 256
+UNREAD = {"verify.node", "verify.unreadable"}
+NAMES_MAX = 8
+"""Of objects in one damaged node: enough to know where to look."""
+
 _MASK = (1 << 64) - 1
 _LISTS = {
     OBJECT_ORPHANS: ("verify.orphan", "orphans"),
@@ -82,6 +94,28 @@ class _Model:
     orphans: set[int] = field(default_factory=set)
     collections: set[int] = field(default_factory=set)
     blocks: dict[int, bytearray] = field(default_factory=dict)
+
+
+class LostNames:
+    """Collects names of objects of which items lay in damaged nodes. places: (directory, name), by
+    the node's address in words."""
+
+    def __init__(self, lost: list[Branch]) -> None:
+        self._ranges = [(one.low[0], _last_object(one), address_text(one.pointer)) for one in lost]
+        self.places: dict[str, list[tuple[int, bytes]]] = {}
+
+    def look_at(self, directory: int, payload: bytes) -> None:
+        """A directory entry."""
+        entry, name = unpack_name(payload)
+        for low, high, where in self._ranges:
+            if low <= entry.object <= high:
+                places = self.places.setdefault(where, [])
+                if len(places) < NAMES_MAX:
+                    places.append((directory, name))
+
+
+def _last_object(branch: Branch) -> int:
+    return branch.high[0] - (branch.high[1:] == (0, 0))
 
 
 class NamespaceCheck:
@@ -119,6 +153,7 @@ class NamespaceCheck:
         """Everything about one state; what is wrong goes to the report."""
         self._state = state
         self._damage_before = self._nodes.damage_count
+        self._nodes.lost.clear()
         self._report.states += 1
         before = len(self._report.findings)
         if self._model.root is None:
@@ -130,6 +165,25 @@ class NamespaceCheck:
         if self._damaged:
             self._model = _Model()
             self._drop_consequences(before)
+            self._name_what_is_lost(before)
+
+    def _name_what_is_lost(self, before: int) -> None:
+        """Paths for the nodes that are damaged: of objects that lay in them, as far as the names in
+        this state's other nodes tell."""
+        lost = LostNames(self._nodes.lost)
+        for (number, kind, _), payload in self._nodes.range(self._state.root, FIRST_KEY, LAST_KEY):
+            if kind == ITEM_DENTRY:
+                lost.look_at(number, payload)
+        findings = self._report.findings
+        for index, found in enumerate(findings[before:], before):
+            paths = [self._path_to(*place) for place in lost.places.get(found.block, ())]
+            if found.code in UNREAD and paths:
+                more = f"; in it lay {', '.join(paths)}" if len(paths) > 1 else ""
+                findings[index] = replace(found, path=paths[0], message=found.message + more)
+
+    def _path_to(self, directory: int, name: bytes) -> str:
+        above = self._path(directory)
+        return ("" if above == "/" else above) + "/" + shown(name)
 
     def _drop_consequences(self, before: int) -> None:
         """Without a node's items its objects look wrong: keep what stands for itself."""

@@ -71,7 +71,8 @@ def address_text(pointer: Pointer) -> str:
 class NodeReader:
     """Reads and verifies nodes. places: segment number -> place, filled in once it is known.
 
-    damage_count: nodes that could not be had so far. on_new_node: called with each node met first.
+    damage_count: nodes that could not be had so far. lost: those of them that a check of one state
+    met; emptied by it. on_new_node: called with each node met first.
     """
 
     def __init__(
@@ -86,6 +87,7 @@ class NodeReader:
         self.nodes_expected = 0
         self.on_new_node: Callable[[Pointer], None] = lambda pointer: None
         self.damage_count = 0
+        self.lost: list[Branch] = []
         self._seen: set[tuple[int, int, int]] = set()
 
     def data_offset(self, address: int, blocks: int) -> int:
@@ -145,13 +147,11 @@ class NodeReader:
         where = address_text(branch.pointer)
         try:
             node = self.read(branch)
-        except StructureError as error:
-            self.damage_count += 1
-            self._report.error("verify.node", error.message, state=state, block=where)
-            return None
         except AffsError as error:
+            code = "verify.node" if isinstance(error, StructureError) else "verify.unreadable"
             self.damage_count += 1
-            self._report.error("verify.unreadable", error.message, state=state, block=where)
+            self.lost.append(branch)
+            self._report.error(code, error.message, state=state, block=where)
             return None
         first, last = key_bounds(node)
         if first is not None and last is not None and not branch.low <= first <= last < branch.high:

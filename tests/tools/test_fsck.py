@@ -393,6 +393,39 @@ def test_a_flipped_byte_in_any_node_is_found(volume: str) -> None:
     assert check(volume).clean
 
 
+def test_a_damaged_leaf_is_named_by_what_lay_in_it(tmp_path: Path) -> None:
+    """In each state by its own names, and of no file that lies elsewhere."""
+    path = str(tmp_path / "v")
+    make_volume(path, MkfsOptions(size_bytes=64 << 20))
+    with Library(path) as library:
+        library.mkdir(b"dir")
+        for number in range(300):
+            library.write(b"dir/f%03d" % number, b"%d" % number * 100)
+        library.checkpoint("kept")
+        library.rename(b"dir/f150", b"dir/moved")
+        places = {}
+        leaf, names = 0, set()
+        for number in range(300):
+            name = b"dir/moved" if number == 150 else b"dir/f%03d" % number
+            places[library.number(name)] = name.decode()
+    with Image(path) as image:
+        for pointer, header, node in image.nodes(image.commit["namespace_root"]):
+            held = {item.object for item in image.leaf(header, node)} if not header["level"] else ()
+            if max(places) - 150 in held:
+                leaf = image.node_offset(pointer)
+                names = {f"/{places[number]}" for number in held if number in places}
+                break
+    flip(path, leaf + 9000)
+    found = [one for one in check(path).findings if one.code == "verify.node"]
+    (working,) = [one for one in found if one.state == "working"]
+    assert working.path in names
+    told = set(re.findall(r"/dir/\w+", working.message))
+    assert told <= names
+    assert len(told) == min(8, len(names))
+    for one in found:
+        assert "/dir/moved" not in one.message or one.state == "working"
+
+
 def test_a_flipped_byte_in_any_data_block_is_found(volume: str) -> None:
     with Image(volume) as image:
         extents = [
