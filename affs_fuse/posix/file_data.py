@@ -160,7 +160,7 @@ class FileData:
                     begin = (first - piece.offset) >> BLOCK_SHIFT
                     beyond = (last - piece.offset + _MASK) >> BLOCK_SHIFT
                     at = piece.offset + (begin << BLOCK_SHIFT)
-                    wanted.append((first, last, at, _block_read(piece, begin, beyond)))
+                    wanted.append((first, last, at, _block_read(number, piece, begin, beyond)))
         found: list[tuple[int, Buffer]] = []
         for (first, last, at, _), data in zip(
             wanted, self.take_loaded([read for _, _, _, read in wanted]), strict=True
@@ -174,7 +174,7 @@ class FileData:
         loaded, last = self._loaded, self._last_blocks
         missing = [read for read in reads if not (loaded.has(read) or last.has(read))]
         if missing:
-            raise DataMissing(missing, loaded.receiver(missing))
+            raise DataMissing(missing, loaded.receiver(missing), self._tree)
         return [(loaded if loaded.has(read) else last).take(read) for read in reads]
 
     # ---- writing ----
@@ -206,7 +206,7 @@ class FileData:
                 valid_end = min(piece.data_end, inode.size)
                 for block in _partly_covered(piece, start, limit, valid_end, offset, end):
                     index = block - (piece.offset >> BLOCK_SHIFT)
-                    partial.append(_block_read(piece, index, index + 1))
+                    partial.append(_block_read(number, piece, index, index + 1))
                     at = block << BLOCK_SHIFT
                     places.append((at, min(BLOCK_SIZE, valid_end - at)))
                 edits.cut(piece, start, limit)
@@ -427,12 +427,13 @@ class FileData:
             self._placing.give_back(buffer.blocks)
 
 
-def _block_read(piece: Piece, first: int, last: int) -> BlockRead:
-    """Blocks [first, last) of an item."""
+def _block_read(number: int, piece: Piece, first: int, last: int) -> BlockRead:
+    """Blocks [first, last) of an item of an object."""
     return BlockRead(
         piece.extent.address + first,
         last - first,
         piece.checksums[first * CHECKSUM_SIZE : last * CHECKSUM_SIZE],
+        number,
     )
 
 

@@ -17,7 +17,9 @@ from affs_fuse.volume.verify_namespace import shown
 from affs_fuse.volume.verify_nodes import Key
 from affs_fuse.volume.volume import Volume
 
-__all__ = ["NAMES_MAX", "NodeNames", "path_of_object", "path_text", "states_with"]
+__all__ = [
+    "NAMES_MAX", "NodeNames", "names_of_object", "path_of_object", "path_text", "states_with",
+]  # fmt: skip
 
 NAMES_MAX = 8
 """Of objects in one damaged node: enough to know where to look."""
@@ -41,6 +43,16 @@ async def path_of_object(loader: Loader, tree: Tree, number: int) -> str:
         if number == 1:
             return "/"
     return f"(object {number})"
+
+
+async def names_of_object(
+    volume: Volume, loader: Loader, tree: Tree, number: int
+) -> dict[str, str]:
+    """Of damage that an operation met: path and state, as far as they can be told."""
+    root = tree.root
+    states = (state.name for state in volume.states.listed() if state.root == root)
+    name = "working" if tree is volume.working.tree else next(states, "")
+    return {"path": await path_of_object(loader, tree, number), "state": name}
 
 
 async def states_with(loader: Loader, volume: Volume, damage: Damage) -> list[str]:

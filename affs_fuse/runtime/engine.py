@@ -25,6 +25,7 @@ from affs_fuse.runtime.authoring import author_number
 from affs_fuse.runtime.collection_reading import CollectionReading
 from affs_fuse.runtime.collections import Collections
 from affs_fuse.runtime.committer import Committer, CommitterStatistics
+from affs_fuse.runtime.damage_names import names_of_object
 from affs_fuse.runtime.describe import space_dict, state_dict, uuid_text
 from affs_fuse.runtime.differences import ObjectDiff, Paths, describe
 from affs_fuse.runtime.events import EventBus
@@ -127,7 +128,7 @@ class Engine:
         self._kernel = kernel
         self._settings = settings
         self._workers = Workers()
-        self._loader = Loader(volume, self._workers, events)
+        self._loader = Loader(volume, self._workers, events, partial(names_of_object, volume))
         self._writeback = Writeback(
             volume, namespace, self._loader, self._workers, dirty_max=settings.dirty_bytes
         )

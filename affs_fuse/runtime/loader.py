@@ -3,19 +3,21 @@
 Invariants:
 - An operation that raised NodeMissing or DataMissing has changed nothing (architecture.md).
 - Every load that was begun is ended, whatever happens in between.
-- What was found damaged is reported once in a while, not once for each read.
+- What was found damaged is reported once in a while, not once for each read, and data by its path.
 """
 
 import logging
-from collections.abc import Callable, Iterator
-from typing import ParamSpec, TypeVar
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Any, ParamSpec, TypeVar
 
 import trio
 
+from affs_fuse.core.tree import Tree
 from affs_fuse.errors import AffsError, Category
 from affs_fuse.runtime.events import EventBus
 from affs_fuse.runtime.workers import Workers
 from affs_fuse.volume.missing import DataMissing, NodeMissing
+from affs_fuse.volume.verify_nodes import address_text
 from affs_fuse.volume.volume import Volume
 
 __all__ = ["Loader"]
@@ -25,6 +27,7 @@ _log = logging.getLogger("affs.engine")
 P = ParamSpec("P")
 R = TypeVar("R")
 Item = TypeVar("Item")
+Plain = dict[str, Any]
 
 ATTEMPTS_MAX = 100_000
 """An operation that needs more loads than this does not find what it loads: a fault of ours."""
@@ -36,9 +39,13 @@ REPORTS_KEPT_MAX = 4096
 
 
 class Loader:
-    """Loads nodes and data for the operations of one volume. Loop thread only."""
+    """Loads nodes and data for the operations of one volume. names: path and state of an object in
+    a tree, for people. Loop thread only."""
 
-    def __init__(self, volume: Volume, workers: Workers, events: EventBus) -> None:
+    def __init__(
+        self, volume: Volume, workers: Workers, events: EventBus, names: "Names"
+    ) -> None:
+        self._names = names
         self._volume = volume
         self._workers = workers
         self._events = events
@@ -102,20 +109,45 @@ class Loader:
             finally:
                 self._volume.end_load(load)
         except AffsError as error:
-            self.report(error)
+            if self._is_news(error):
+                self._tell(error, await self._named(error, missing))
             raise
+
+    async def _named(self, error: AffsError, missing: NodeMissing | DataMissing) -> Plain:
+        """The block, and of data path and state; the operation that met it keeps its tree open."""
+        if isinstance(missing, NodeMissing):
+            return {"block": address_text(missing.pointer)}
+        details = error.details
+        if "object" not in details:
+            return {}
+        named = {"block": f"{details['segment']}:{details['block']}"}
+        if details["object"]:
+            named.update(await self._names(self, missing.tree, details["object"]))
+        return named
 
     def report(self, error: AffsError) -> None:
         """Log damage and device failures, and tell whoever watches; the same one not too often."""
+        if self._is_news(error):
+            self._tell(error, {})
+
+    def _is_news(self, error: AffsError) -> bool:
         if error.category not in (Category.CORRUPT, Category.IO):
-            return
+            return False
         now = self._volume.clock.monotonic()
         key = f"{error.code} {error.message}"
         if now - self._reported.get(key, -REPORT_EVERY_S) < REPORT_EVERY_S:
-            return
+            return False
         if len(self._reported) >= REPORTS_KEPT_MAX:
             self._reported.clear()
         self._reported[key] = now
-        _log.error("%s: %s", error.code, error.message)
+        return True
+
+    def _tell(self, error: AffsError, names: Plain) -> None:
+        _log.error("%s: %s", error.code, error.message, extra={"fields": names})
         kind = "corruption" if error.category is Category.CORRUPT else "degraded"
-        self._events.publish(kind, code=error.code, message=error.message, details=error.details)
+        self._events.publish(
+            kind, code=error.code, message=error.message, details=error.details, **names
+        )
+
+
+Names = Callable[[Loader, Tree, int], Awaitable[Plain]]

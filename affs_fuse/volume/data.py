@@ -318,5 +318,5 @@ def _verify(device: Device, read: BlockRead, offset: int, data: bytes) -> None:
         f"block {block} of segment {segment_of(read.address)} does not match its checksum"
         f" (byte {offset + (bad << BLOCK_SHIFT)} of {device.identity.path})",
         hint="restore the file from a kept state or a copy; fsck.affs --data finds all such blocks",
-        details={"segment": segment_of(read.address), "block": block},
+        details={"segment": segment_of(read.address), "block": block, "object": read.object},
     )

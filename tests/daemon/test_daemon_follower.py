@@ -34,6 +34,10 @@ READING = OpenOptions(read_only=True, cache_bytes=1 << 20, sleep=lambda seconds:
 DAMAGE = AffsError("volume.data_corrupt", Category.CORRUPT, "a test's")
 
 
+async def no_names(*arguments: object) -> dict[str, str]:
+    return {}
+
+
 class Kernel(NoKernel):
     """Remembers what it was told. It knows objects 1 to 99."""
 
@@ -110,7 +114,7 @@ def viewing(owner: Owner) -> Iterator[tuple[Viewing, Namespace, Volume, Kernel]]
     with open_beside_owner(owner.volume.device.identity.path, READING) as volume:
         show_published(volume)
         namespace, kernel = Namespace(volume), Kernel()
-        loader = Loader(volume, Workers(), EventBus(SYSTEM_CLOCK, system_entropy))
+        loader = Loader(volume, Workers(), EventBus(SYSTEM_CLOCK, system_entropy), no_names)
         yield (
             Viewing(volume, namespace, loader, kernel, following=True), namespace, volume, kernel,
         )

@@ -112,8 +112,35 @@ def test_a_damaged_block_gives_eio_for_its_range_alone(folder: Path) -> None:
             finally:
                 os.close(descriptor)
             events = [part.event for part in watch.parts(20) if isinstance(part, Event)]
-            assert events[0]["code"] == "volume.data_corrupt"
+            (event,) = events
+            assert event["code"] == "volume.data_corrupt"
+            assert (event["path"], event["state"]) == ("/file", "working")
+            details = event["details"]
+            assert event["block"] == f"{details['segment']}:{details['block']}"
+            assert details["object"] == (mounted.directory / "file").stat().st_ino
         assert (mounted.directory / "other").read_bytes() == content
+        assert "path=/file" in mounted.read_log()
+
+
+def test_damage_in_a_kept_state_is_told_with_its_name(folder: Path) -> None:
+    content = os.urandom(4 * 4096)
+    with Mounted(folder) as mounted:
+        (mounted.directory / "deep").mkdir()
+        (mounted.directory / "deep" / "file").write_bytes(content)
+        mounted.affsctl("checkpoint", "-l", "before")
+        (mounted.directory / "deep" / "file").write_bytes(b"something else")
+        mounted.affsctl("commit")
+        mounted.unmount()
+        flip(mounted.volume, mounted.volume.read_bytes().index(content[:4096]))
+        mounted.start()
+        mounted.allowed = ["data_corrupt", "does not match its checksum"]
+        with mounted.client() as client:
+            watch = client.start("watch corruption --count 1")
+            client.run("ping")
+            with pytest.raises(OSError, match="error"):
+                (mounted.directory / ".affs/checkpoints/before/deep/file").read_bytes()
+            (event,) = [part.event for part in watch.parts(20) if isinstance(part, Event)]
+        assert (event["path"], event["state"]) == ("/deep/file", "before")
 
 
 def test_no_space_is_clean_and_deleting_works(folder: Path) -> None:
