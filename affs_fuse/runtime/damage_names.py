@@ -14,7 +14,7 @@ from affs_fuse.runtime.differences import Paths
 from affs_fuse.runtime.loader import Loader
 from affs_fuse.volume.scrub import Damage
 from affs_fuse.volume.verify_namespace import shown
-from affs_fuse.volume.verify_nodes import Key
+from affs_fuse.volume.verify_nodes import Key, last_object
 from affs_fuse.volume.volume import Volume
 
 __all__ = [
@@ -95,7 +95,7 @@ class NodeNames:
     lie in damaged nodes."""
 
     def __init__(self, damaged: list[Damage]) -> None:
-        self._ranges = [(one.low[0], one.high[0], one) for one in damaged]
+        self._ranges = [(one.low[0], last_object(one.high), one) for one in damaged]
         self.found: dict[int, list[tuple[int, bytes]]] = {id(one): [] for one in damaged}
 
     def look_at(self, key: Key, payload: bytes) -> None:

@@ -19,7 +19,7 @@ from affs_fuse.runtime.verified import Verified
 from affs_fuse.volume.scrub import Damage, TreeScan
 from affs_fuse.volume.scrub_indexes import INDEX
 from affs_fuse.volume.scrub_pass import WORKING
-from affs_fuse.volume.verify_nodes import FIRST_KEY
+from affs_fuse.volume.verify_nodes import FIRST_KEY, last_object
 from affs_fuse.volume.volume import Volume
 
 __all__ = ["DamageTeller"]
@@ -136,7 +136,7 @@ class DamageTeller:
         }
         if damage.tree == TREE_NAMESPACE:
             last = run.scrub.durable_record().next_object - 1
-            low, high = damage.low[0], damage.high[0] - (damage.high[1:] == (0, 0))
+            low, high = damage.low[0], last_object(damage.high)
             entry["objects"] = [low, max(low, min(high, last))]
             entry["path"] = "(object {})".format(" to ".join(map(str, entry["objects"])))
         return entry

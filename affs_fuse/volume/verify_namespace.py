@@ -46,6 +46,7 @@ from affs_fuse.volume.verify_nodes import (
     Key,
     NodeReader,
     address_text,
+    last_object,
 )
 from affs_fuse.volume.verify_object import ObjectCheck, extents_of_item
 from affs_fuse.volume.verify_report import Progress, Report
@@ -101,7 +102,9 @@ class LostNames:
     the node's address in words."""
 
     def __init__(self, lost: list[Branch]) -> None:
-        self._ranges = [(one.low[0], _last_object(one), address_text(one.pointer)) for one in lost]
+        self._ranges = [
+            (one.low[0], last_object(one.high), address_text(one.pointer)) for one in lost
+        ]
         self.places: dict[str, list[tuple[int, bytes]]] = {}
 
     def look_at(self, directory: int, payload: bytes) -> None:
@@ -112,10 +115,6 @@ class LostNames:
                 places = self.places.setdefault(where, [])
                 if len(places) < NAMES_MAX:
                     places.append((directory, name))
-
-
-def _last_object(branch: Branch) -> int:
-    return branch.high[0] - (branch.high[1:] == (0, 0))
 
 
 class NamespaceCheck:

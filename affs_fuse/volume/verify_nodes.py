@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from affs_fuse.core.codec import Entry, NodeHeader, Pointer, Slot, Superblock, verify_node
 from affs_fuse.core.constants import (
     BLOCK_SHIFT,
+    ITEM_INODE,
     NODE_HEADER_SIZE,
     NODE_SIZE,
     SLOT_SIZE,
@@ -22,7 +23,10 @@ from affs_fuse.errors import AffsError, Category
 from affs_fuse.volume import layout
 from affs_fuse.volume.verify_report import Progress, Report
 
-__all__ = ["FIRST_KEY", "LAST_KEY", "Branch", "Item", "Key", "Node", "NodeReader", "address_text"]
+__all__ = [
+    "FIRST_KEY", "LAST_KEY", "Branch", "Item", "Key", "Node", "NodeReader", "address_text",
+    "last_object",
+]  # fmt: skip
 
 Key = tuple[int, int, int]
 """(object, type, offset), which sorts as the format does."""
@@ -60,6 +64,11 @@ class Node:
 
 def key_text(key: Key) -> str:
     return "object {}, type {}, offset {}".format(*key)
+
+
+def last_object(high: Key) -> int:
+    """The last object that may have items below this key; an inode item is an object's first."""
+    return high[0] - (high[1:] <= (ITEM_INODE, 0))
 
 
 def address_text(pointer: Pointer) -> str:
