@@ -145,7 +145,9 @@ def perform(root: str, operation: Operation) -> None:
 def read_files(directory: Path) -> Files:
     """The directory as it is."""
     found: Files = {}
-    for entry in sorted(os.scandir(directory), key=lambda entry: entry.name):
+    with os.scandir(directory) as entries:
+        listed = sorted(entries, key=lambda entry: entry.name)
+    for entry in listed:
         if entry.is_symlink():
             found[entry.name] = os.readlink(entry.path).encode(), b""
             continue

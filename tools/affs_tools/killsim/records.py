@@ -61,8 +61,9 @@ def _value(entry: tuple[bytes, bytes]) -> dict[str, Any]:
 
 
 def read_records(directory: Path) -> Files:
-    """The collection as it is; ValueError for a file that is no record."""
-    return {
-        entry.name: (auv.encode_canonical(auv.parse(Path(entry.path).read_text())), b"")
-        for entry in os.scandir(directory)
-    }
+    """The collection as it is; AuvError for a file that is no record."""
+    with os.scandir(directory) as entries:
+        return {
+            entry.name: (auv.encode_canonical(auv.parse(Path(entry.path).read_text())), b"")
+            for entry in entries
+        }
