@@ -319,8 +319,9 @@ class ImportRun:
         cursor = Cursor(self._target.path, self._target.directory, payload)
         await self._records.apply(
             operations, self._target.identity, cursor=cursor, durable=False,
-            write=self._traces.take,
+            write=self._traces.write,
         )  # fmt: skip
+        self._traces.add(len(operations))
         self._digest, self._hashed = digest, progress.mark.offset
         self._unhashed = self._unhashed[count:]
 
@@ -363,6 +364,7 @@ class ImportRun:
         self, progress: Progress, rows: list[Plain], traces: list[Trace] | None
     ) -> None:
         self._traces.take(rows, traces)
+        self._traces.add(len(rows))
         self._traces.finish({**self._summary(), **progress.counts()}, room=True)
 
 

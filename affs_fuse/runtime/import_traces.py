@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from affs_fuse.runtime.ports import Plain
 from affs_fuse.runtime.record_reversal import Trace, size_of
-from affs_fuse.runtime.records import BATCH_MAX
+from affs_fuse.runtime.records import BATCH_MAX, Write
 
 __all__ = ["ImportTraces", "LogImport"]
 
@@ -28,11 +28,18 @@ class ImportTraces:
         self._count = 0
         self.size = 0
 
+    @property
+    def write(self) -> Write | None:
+        """Who takes the traces of the next batch; None where they are of no use any more, so that
+        nobody makes them."""
+        return self.take if self._whole else None
+
+    def add(self, count: int) -> None:
+        """So many records were changed."""
+        self._count += count
+
     def take(self, rows: list[Plain], traces: list[Trace] | None) -> None:
-        """Of a batch. A record that was changed before is taken back to what it was first."""
-        self._count += len(rows)
-        if not self._whole:
-            return
+        """A record that was changed before is taken back to what it was first."""
         for trace in traces or ():
             before = self._traces.get(trace["id"])
             if before is not None:
