@@ -42,7 +42,7 @@ from affs_fuse.runtime.policy import Identity
 from affs_fuse.runtime.ports import Plain
 from affs_fuse.runtime.queries import credentials_of
 from affs_fuse.runtime.record_reversal import Trace
-from affs_fuse.runtime.record_texts import changed_text
+from affs_fuse.runtime.record_texts import changed_aside
 from affs_fuse.runtime.records import ATTEMPTS_MAX, BATCH_BYTES_MAX, BATCH_MAX, busy
 from affs_fuse.runtime.steps import Journal, Steps
 from affs_fuse.runtime.trace_log import TraceLog
@@ -211,7 +211,7 @@ class CollectionEvolution:
         async with self._survey(standing, evolution, asker) as survey:
             while (judged := await survey.next()) is not None:
                 examples.add(judged)
-                step = _replacement(standing, judged)
+                step = await _replacement(standing, judged)
                 if step is None:
                     continue
                 batch.add(step, judged.text)
@@ -264,7 +264,7 @@ class CollectionEvolution:
         total = standing.seen.inode.size
         async with self._survey(standing, evolution, asker) as survey:
             while (judged := await survey.next()) is not None:
-                step = _replacement(standing, judged)
+                step = await _replacement(standing, judged)
                 if step is not None:
                     found += 1
                     batch.add(step, judged.text)
@@ -294,10 +294,11 @@ def _declaration_of(side: Sequence[Value]) -> Declaration:
     return declaration if isinstance(declaration, dict) else {}
 
 
-def _replacement(standing: Standing, judged: Judged) -> Replace | None:
+async def _replacement(standing: Standing, judged: Judged) -> Replace | None:
     """What a record becomes; None where it stays. Errors: record.too_large."""
     if judged.findings or equal(judged.before, judged.after):
         return None
     entry = judged.entry
-    text = changed_text(judged.text, judged.before, judged.after, path_named(entry.path))
+    path = path_named(entry.path)
+    text = await changed_aside(judged.text, judged.before, judged.after, path)
     return Replace((*standing.parts, entry.name), text, Seen(entry.number, entry.inode))

@@ -48,7 +48,7 @@ from affs_fuse.runtime.record_prepared import (
     traces_size,
 )
 from affs_fuse.runtime.record_reversal import Trace
-from affs_fuse.runtime.record_texts import changed_text, parsed, text_of, value_of
+from affs_fuse.runtime.record_texts import changed_aside, parsed, text_of, value_of
 from affs_fuse.runtime.rehearsal import Rehearsal
 from affs_fuse.runtime.steps import SLICE_OPERATIONS, Journal, Steps
 
@@ -241,7 +241,7 @@ class Records:
                 admitted.members += members
                 for member in members:
                     after = self._admission.value(member, after, new=False)
-            text = changed_text(data, before, after, operation.path)
+            text = await changed_aside(data, before, after, operation.path)
             step = Replace(path, text, seen)
             return Prepared(operation, step, version, before, after, text, data)
         if operation.verb == "erase":

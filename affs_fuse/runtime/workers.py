@@ -1,7 +1,7 @@
 """What leaves the loop: the few kinds of waiting that a volume does, each with threads of its own.
 
 Python in a worker costs the loop latency (architecture.md), so workers get calls that wait for a
-device or run long in C, and nothing else. Invariants:
+device or run long in C, and nothing else (but record_texts.py says what is worse). Invariants:
 - Kinds do not take each other's threads: loads go on while a commit is written, and a commit never
   waits for a thread that a load holds.
 - A call that was begun is always awaited, also when its caller is cancelled.

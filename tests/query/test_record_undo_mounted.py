@@ -1,5 +1,6 @@
 """Undo of changes of records on a mounted volume: the kernel sees what is there again."""
 
+import json
 import os
 import subprocess
 from pathlib import Path
@@ -92,3 +93,14 @@ def test_who_knows_the_file_from_before_knows_it_again(mounted: Mounted, client:
         file.flush()
         assert path.read_text() == '{"n": 4}'
         assert os.fstat(file.fileno()).st_ino == path.stat().st_ino
+
+
+def test_a_large_record_keeps_its_text(mounted: Mounted, client: Client) -> None:
+    values = {f"key{number}": {"n": number, "tags": ["a"]} for number in range(1000)}
+    path = mounted.directory / "p/large"
+    text = "// many\n" + json.dumps(values, indent=1)
+    path.write_text(text)
+    client.run("update /p/large set key7.n 0")
+    assert path.read_text() == text.replace('"n": 7,', '"n": 0,')
+    client.run("undo")
+    assert path.read_text() == text
