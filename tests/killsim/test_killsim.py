@@ -1,6 +1,7 @@
 """kill -9 under mixed load: the short form on a real mount, and a judge that finds faults."""
 
 import os
+import random
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -10,6 +11,7 @@ import pytest
 from affs_tools.killsim.campaign import run
 from affs_tools.killsim.history import NEVER, History, Line, Step, allowed
 from affs_tools.killsim.model import Files, Operation, applied, is_part, perform, read_files
+from affs_tools.killsim.records import choose_batch
 
 ROUNDS = int(os.environ.get("AFFS_KILL_ROUNDS", "20"))
 SEED = int(os.environ.get("AFFS_KILL_SEED", "20260101"))
@@ -114,3 +116,25 @@ def test_the_model_is_what_a_filesystem_does(folder: Path) -> None:
         files = applied(files, operation)
         found = {name: content for name, (content, _) in read_files(folder).items()}
         assert found == {name: content for name, (content, _) in files.items()}
+
+
+def test_a_batch_of_records_is_there_whole_or_not_at_all() -> None:
+    chance, files = random.Random(5), Files()
+    for number in range(1, 200):
+        operations, after = choose_batch(chance, files, number)
+        history = History([line((after, 10, NEVER))])
+        history.lines[0].steps[0].files = files
+        assert allowed(history, [files]) is not None
+        assert allowed(history, [after]) is not None
+        for name in files.keys() ^ after.keys():
+            half = {key: value for key, value in after.items() if key != name}
+            if name in files:
+                half[name] = files[name]
+            if half not in (files, after):
+                assert allowed(history, [half]) is None
+        history.lines[0].steps[1].done = 11
+        history.acknowledge(12)
+        assert allowed(history, [files]) is None or files == after
+        assert len({*map(str, operations)}) == len(operations)
+        files = after
+    assert len(files) > 5

@@ -96,10 +96,11 @@ VERIFY = Command(
     summary="read everything back from the medium while the volume is in use",
     description=(
         "Checks tree nodes and file data of the working state and of all kept states against "
-        "their checksums, past every cache, and tells what is damaged with path, state and block. "
-        "It reads as long as the mount's requests do not get slower by it. It goes on when the "
-        "client leaves, and after a restart where it was; --cancel ends it. What is written after "
-        "its beginning need not be read. With damage affsctl ends with 4."
+        "their checksums, past every cache, and indexes against their rules; what is damaged is "
+        "told with path, state and block. It reads as long as the mount's requests do not get "
+        "slower by it. It goes on when the client leaves, and after a restart where it was; "
+        "--cancel ends it. What is written after its beginning need not be read. With damage "
+        "affsctl ends with 4."
     ),
     options=Options,
     run=_run,
