@@ -83,17 +83,25 @@ def _keep(
 ) -> NoReturn:
     """The whole life of the process."""
     try:
-        watched = _settle(channel, daemon)
-        told = _hear_of_its_death()
-        # If it has died meanwhile, nobody tells.
-        while os.getppid() == daemon and told not in _ready(channel.fileno(), told):
-            if channel.recv(1) != _UNMOUNT:
-                break  # it has ended
-            channel.sendall(_ANSWER.pack(_unmount(directory, device, mount_table.MNT_DETACH)))
-        if not _ready(watched, timeout_s=STUCK_AFTER_S):
-            _let_go(directory, device)
+        _watch(channel, directory, device, daemon)
     finally:
         os._exit(0)
+
+
+def _watch(
+    channel: socket.socket, directory: str, device: tuple[int, int], daemon: int
+) -> None:
+    """Until the daemon has ended, or has been helped to."""
+    watched = _settle(channel, daemon)
+    abort = _open_abort(device)
+    told = _hear_of_its_death()
+    # If it has died meanwhile, nobody tells.
+    while os.getppid() == daemon and told not in _ready(channel.fileno(), told):
+        if channel.recv(1) != _UNMOUNT:
+            return  # it has ended, or goes on without a mount
+        channel.sendall(_ANSWER.pack(_unmount(directory, device, mount_table.MNT_DETACH)))
+    if not _ready(watched, timeout_s=STUCK_AFTER_S):
+        _let_go(directory, device, abort)
 
 
 def _ready(*descriptors: int, timeout_s: float | None = None) -> list[int]:
@@ -136,9 +144,18 @@ def _unmount(directory: str, device: tuple[int, int], flags: int) -> int:
     return 0
 
 
-def _let_go(directory: str, device: tuple[int, int]) -> None:
-    """End the kernel's connection: what waits for the daemon fails, and the daemon can end."""
+def _open_abort(device: tuple[int, int]) -> int:
+    """What ends this connection and no later one of the same number; -1 where there is none, as in
+    many containers."""
     try:
-        mount_table.abort_connection(device)
-    except OSError:  # no fusectl is mounted, as in many containers
+        return mount_table.open_abort(device)
+    except OSError:
+        return -1
+
+
+def _let_go(directory: str, device: tuple[int, int], abort: int) -> None:
+    """End the kernel's connection: what waits for the daemon fails, and the daemon can end."""
+    if abort >= 0:
+        os.write(abort, b"1")
+    else:
         _unmount(directory, device, mount_table.MNT_FORCE)

@@ -23,6 +23,7 @@ __all__ = [
     "mount",
     "mount_entries",
     "mount_entry_of",
+    "open_abort",
     "parse_mountinfo",
     "set_read_ahead",
     "unmount",
@@ -179,8 +180,18 @@ def abort_connection(device: tuple[int, int]) -> None:
 
     device: of the mount, whose minor number names the connection. Raises OSError.
     """
-    with open(f"/sys/fs/fuse/connections/{device[1]}/abort", "w", encoding="ascii") as file:
-        file.write("1")
+    descriptor = open_abort(device)
+    try:
+        os.write(descriptor, b"1")
+    finally:
+        os.close(descriptor)
+
+
+def open_abort(device: tuple[int, int]) -> int:
+    """A descriptor that ends a FUSE connection when anything is written to it. It is bound to the
+    connection: another one that gets the number later is not meant. Raises OSError."""
+    path = f"/sys/fs/fuse/connections/{device[1]}/abort"
+    return os.open(path, os.O_WRONLY | os.O_CLOEXEC)
 
 
 def set_read_ahead(device: tuple[int, int], kibibytes: int) -> None:

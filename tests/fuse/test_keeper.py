@@ -9,6 +9,9 @@ from pathlib import Path
 import pytest
 from mounted import Mounted
 
+from affs_fuse.fuse import keeper
+from affs_fuse.fuse.keeper import Keeper
+
 HELD = str(Path(__file__).with_name("held_reads_daemon.py"))
 READ = """
 import os, sys
@@ -68,3 +71,11 @@ def test_a_daemon_that_is_killed_while_it_tells_the_kernel_ends(folder: Path) ->
         gate.unlink()
         mounted.start()
         assert (mounted.directory / "file").stat().st_size == 1 << 20
+
+
+def test_an_orderly_end_waits_for_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And does nothing: by then another mount may have the number of this one."""
+    monkeypatch.setattr(keeper, "STUCK_AFTER_S", 3600.0)
+    kept = Keeper.start("/nowhere", (0, 0))
+    kept.unmount()  # nothing of ours is there
+    kept.close()
