@@ -277,8 +277,15 @@ class Records:
         return Prepared(operation, step, "", after=value_of(text), text=text)
 
     async def _returning(self, path: Path, operation: Operation) -> Restore | Link:
-        """An erased file gets its name back where it is still there as it was."""
+        """An erased file gets its name back where it is still there as it was. exists:
+        record.exists, where it has a name (after a rollback, say)."""
         assert operation.kept is not None
+        if await self._run(self._files.look_at_object, operation.kept.inode.object_id) is not None:
+            raise AffsError(
+                "record.exists", Category.EXISTS,
+                f"what was {operation.path} is there, under another name",
+                details={"path": operation.path},
+            )  # fmt: skip
         seen = await self._run(self._files.look_at_nameless, operation.kept.inode.object_id)
         if seen is not None and await self._steps.fetch([seen.number]):
             seen = await self._run(

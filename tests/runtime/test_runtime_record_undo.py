@@ -110,6 +110,25 @@ async def test_a_file_that_is_still_open_comes_back(written: bool) -> None:
         assert await records(runtime) == {"a": 1 if written else 3}
 
 
+async def test_what_a_rollback_brought_back_is_not_brought_back_twice() -> None:
+    async with running() as runtime:
+        desk = runtime.desk(ADMIN)
+        await desk.ok("create /b 1")
+        await desk.ok("checkpoint -l before")
+        await desk.ok("move /b /a")
+        await desk.ok("erase /a --yes")
+        await desk.ok("rollback before")
+        number = await newest(desk, "erase")
+        error = await desk.error(f"undo --operation {number}")
+        assert (error["code"], "under another name" in error["message"]) == ("record.changed", True)
+        assert await records(runtime) == {"b": 1}
+        await desk.ok("undo")  # the rollback
+        await desk.ok("undo")
+        assert await records(runtime) == {"a": 1}
+        await desk.ok("undo")
+        assert await records(runtime) == {"b": 1}
+
+
 async def test_a_name_of_several_comes_back() -> None:
     async with running() as runtime:
         desk = runtime.desk(ADMIN)
