@@ -15,6 +15,7 @@ from affs_fuse.auv.ajis import Frame, Parser
 from affs_fuse.auv.ajis_quick import format_quick, parse_quick
 from affs_fuse.auv.ajis_source import Source
 from affs_fuse.auv.ajis_tokens import read_key
+from affs_fuse.auv.errors import TextError
 from affs_fuse.auv.limits import DEFAULT_LIMITS
 from affs_fuse.auv.values import Value
 
@@ -32,7 +33,7 @@ def edited_text(text: str, value: Value) -> str:
     assert parser.last is not None, "a document has a value"
     _Editor(source, edits).change(parser.last, value)
     made = _applied(text, edits)
-    if made is None or not _same(parse_quick(made), value):
+    if made is None or not _says(made, value):
         made = _applied(text, [_Edit(parser.last.start, parser.last.end, format_quick(value))])
     assert made is not None, "one edit overlaps with no other"
     return made
@@ -241,7 +242,8 @@ class _Editor:
         while place > begin and self._text[place - 1] in " \t\r\n":
             place -= 1
         behind_comment = place > begin
-        if behind_comment and "\n" not in gap and "\n" in self._text[place:close]:
+        ends_line = not {*"\r\n"}.isdisjoint(self._text[place:close])
+        if behind_comment and "\n" not in gap and ends_line:
             gap = self._break(span)
         elif behind_comment:
             gap = gap or " "
@@ -309,6 +311,13 @@ def _applied(text: str, edits: list[_Edit]) -> str | None:
         pieces += (text[at:start], new)
         at = end
     return "".join([*pieces, text[at:]])
+
+
+def _says(text: str, value: Value) -> bool:
+    try:
+        return _same(parse_quick(text), value)
+    except TextError:
+        return False
 
 
 def _same(one: Value, other: Value) -> bool:
