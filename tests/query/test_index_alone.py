@@ -363,6 +363,23 @@ def test_of_equal_values_the_first_one_counts() -> None:
     assert Alone.begun >= 4
 
 
+def test_too_many_files_to_be_read_are_read_by_a_walk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """That comes up in the middle of the index: nothing of it may have gone on by then."""
+    monkeypatch.setattr(alone_source, "READ_MIN", 0)
+    values = [{"a": number % 4} for number in range(12)] + [{"a": LONG + str(n)} for n in range(8)]
+    for more in (set(), {"links"}):
+        bench, path = build(values, [], ["a"], more)
+        for text in (
+            "select a as k | distinct | sort k", "distinct a | count", "distinct a | select a",
+            "group count() as n by a | sort a", "group count(), max(a), min(a) | select *",
+        ):  # fmt: skip
+            compared(bench, f"list records {path} | {text}")
+            assert "files have to be read" in str(list(Alone.given_up))
+        compared(bench, f"list records {path} where a < 3 | group count() as n by a | sort a")
+    assert Alone.given_up.total() == 10
+    assert Alone.begun == 12
+
+
 def test_what_comes_behind_the_last_row_that_is_wanted_is_not_looked_at() -> None:
     bench, path = build([{"a": number} for number in range(5)], [], ["a"], {"broken"})
     for text in ("distinct a | select a | limit 1", "select a | distinct | limit 2"):
