@@ -32,7 +32,8 @@ from affs_fuse.volume.index_pages import IndexDamage, IndexPages
 
 __all__ = [
     "EVERYTHING", "NO_HINTS", "PENDING_BYTES", "PENDING_MAX", "UNSURE_RANGE", "Choice",
-    "CompleteIndex", "IndexHints", "choose_index", "complete_indexes", "share_between", "spares",
+    "CompleteIndex", "IndexHints", "choose_index", "choose_top", "complete_indexes",
+    "share_between", "spares",
 ]  # fmt: skip
 
 COST_BY_INDEX = 1.5
@@ -81,12 +82,14 @@ class Asked(NamedTuple):
 
 class Choice(NamedTuple):
     """order: read in that order, None: in the order of a walk. records: how many will be looked at,
-    roughly. also: other indexes that rule out some of them."""
+    roughly. also: other indexes that rule out some of them. below: directories are gone through as
+    well."""
 
     first: Asked
     order: Order | None
     records: float
     also: tuple[Asked, ...] = ()
+    below: bool = False
 
     @property
     def declared(self) -> DeclaredIndex:
@@ -105,7 +108,7 @@ class Choice(NamedTuple):
         how = "first by" if self.order is not None else "looked up in"
         asked = [self.first, *self.also]
         names = [f"index {one.declared.name} ({one.declared.expression})" for one in asked]
-        return f"{how} {' and '.join(names)}"
+        return f"{how} {' and '.join(names)}{', and directories below' if self.below else ''}"
 
 
 class CompleteIndex(NamedTuple):
@@ -143,6 +146,25 @@ def _with_others(best: Choice, others: list[Asked], inode: Inode) -> Choice:
         if best.records - left > other.records * COST_OF_ENTRY + SPARED_MIN:
             best = best._replace(records=left, also=(*best.also, other))
     return best
+
+
+def choose_top(
+    reader: StateReader, number: int, inode: Inode, hints: IndexHints
+) -> Choice | None:
+    """The index by which the first rows of a sort come where directories lie below (index_top.py).
+    Errors: NodeMissing, index.damaged."""
+    order = hints.order
+    if order is None or not order.all_come or not reader.sees_all:
+        return None
+    for known in complete_indexes(reader, number):
+        if known.shape == order.shape:
+            pages = open_index(reader.tree, number, known.declared.id, known.head)
+            unsure = share_between(pages, (UNSURE_RANGE,)) * known.head.shape.entries
+            waiting = len(pending_files(reader.tree, number, 0, PENDING_BYTES))
+            if spares(order.wanted + unsure + waiting, inode):
+                found = _choice_of(known, (EVERYTHING,), order, order.wanted + unsure)
+                return found._replace(below=True)
+    return None
 
 
 def spares(records: float, inode: Inode) -> bool:

@@ -59,13 +59,14 @@ class Bounds(NamedTuple):
 
 class Order(NamedTuple):
     """The rows of a sort whose first `wanted` alone matter. stage: which stage of the plan it is.
-    share: of the records that come to it, roughly."""
+    share: of the records that come to it, roughly. all_come: nothing is in front of it."""
 
     shape: Shape
     descending: bool
     wanted: int
     stage: int
     share: float
+    all_come: bool
 
 
 class Conditions:
@@ -217,10 +218,12 @@ def is_operand(part: Expression) -> bool:
     return isinstance(part, _OPERANDS) and all(is_operand(one) for one in children(part))
 
 
-def order_of(sort: Sort, wanted: int, stage: int, share: float) -> Order | None:
+def order_of(
+    sort: Sort, wanted: int, stage: int, share: float, *, all_come: bool
+) -> Order | None:
     """None where an order by the first key is no help: the others could fail for a record that is
     left out."""
     if not all(is_operand(key.expression) for key in sort.keys[1:]):
         return None
     first = sort.keys[0]
-    return Order(shape_of(first.expression), first.descending, wanted, stage, share)
+    return Order(shape_of(first.expression), first.descending, wanted, stage, share, all_come)

@@ -11,9 +11,10 @@ from affs_fuse.posix.errors import posix_error
 from affs_fuse.posix.state_reader import StateReader
 from affs_fuse.query.alone_choice import AloneChoice, choose_alone
 from affs_fuse.query.alone_source import AloneSource, WalkAmong
-from affs_fuse.query.index_choice import Choice, choose_index
+from affs_fuse.query.index_choice import Choice, choose_index, choose_top
 from affs_fuse.query.index_files import IntersectedFiles
 from affs_fuse.query.index_source import Holder, IndexedFiles, OrderedFiles
+from affs_fuse.query.index_top import TopBelow
 from affs_fuse.query.index_walk import IndexedWalk, WalkBelow
 from affs_fuse.query.memory import Allowance
 from affs_fuse.query.paths import is_path, path_bytes
@@ -63,6 +64,9 @@ def source_of(
             below = deep and entry.inode.nlink != 2
             walk = _walk_below(reader, entry, path, wanted, report, memory) if below else None
             return AloneSource(reader, holder, entry.inode, choice, loader, memory, walk)
+        if choice.below:
+            walk_below = _walk_below(reader, entry, path, wanted, report, memory)
+            return TopBelow(reader, entry.number, choice, memory, walk_below)
         if choice.order is not None:
             return OrderedFiles(reader, holder, choice, loader, memory, enough)
         for one in choice.also:
@@ -85,7 +89,7 @@ def choice_of(
     reader: StateReader, source: Source, entry: Entry, wanted: Wanted
 ) -> Choice | AloneChoice | None:
     """The index that a source asks; None if it walks. Where directories lie below, an index can
-    only say something alone. Errors: index.damaged; NodeMissing."""
+    say something alone or give the first rows of a sort. Errors: index.damaged; NodeMissing."""
     inode = entry.inode
     if not wanted.hints or source.since is not None or not stat.S_ISDIR(inode.mode):
         return None
@@ -93,7 +97,8 @@ def choice_of(
         return None
     flat = source.verb == "list" or inode.nlink == 2
     alone = choose_alone(reader, entry.number, inode, wanted.hints, flat=flat)
-    return alone or (choose_index(reader, entry.number, inode, wanted.hints) if flat else None)
+    choose = choose_index if flat else choose_top
+    return alone or choose(reader, entry.number, inode, wanted.hints)
 
 
 def _walk_below(

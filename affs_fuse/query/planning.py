@@ -181,7 +181,8 @@ class _Planner:
             count = _rows_taken(rest[1:])
             if count is not None and count <= TOP_ROWS_MAX:
                 share = prod(share_of(part) for part in early + late)
-                order = order_of(rest[0], count, len(late), share)
+                all_come = not early and not late
+                order = order_of(rest[0], count, len(late), share, all_come=all_come)
         cover = None if early else self._cover(late, rest, conditions)
         return IndexHints(tuple(conditions.usable()), order, cover)
 

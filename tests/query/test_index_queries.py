@@ -209,7 +209,9 @@ def test_an_index_is_asked_where_it_spares_most(monkeypatch: pytest.MonkeyPatch)
     bench.directory(f"{path}/below")
     assert index_of(f"find {path} where n < 10") == "n"
     assert index_of(f"find {path} where n > 10") == ""
-    assert index_of(f"find {path} | sort n | limit 3") == ""
+    assert index_of(f"find {path} | sort n | limit 3") == "n"
+    assert bench.report.files == 3
+    assert index_of(f"find {path} where exists n | sort n | limit 3") == ""
     assert index_of(f"list records {path} where n < 10") == "n"
 
 
@@ -243,6 +245,27 @@ def directories_ask_their_own_indexes(parts, nested, one, first, rest, end) -> N
 def test_directories_ask_their_own_indexes() -> None:
     directories_ask_their_own_indexes()
     assert Used.times > 20
+
+
+@SETTINGS
+@given(
+    records, records, late, st.sampled_from(INDEXED), st.booleans(), operands,
+    st.integers(0, 6), st.integers(0, 2), endings,
+)  # fmt: skip
+def first_rows_lie_below_as_well(rows, below, late, key, down, other, count, skip, end) -> None:
+    bench, path = build(rows, [b"{"], [key], late, 3)
+    for index, row in enumerate(below):
+        bench.put(f"{path}/r{index * 7 % 31:03}below/s{index}", row)
+    order = "desc" if down else "asc"
+    compared(
+        bench, f"find {path} | sort {key} {order}, {other.text} | skip {skip} | limit {count} "
+        f"| {end.text}"
+    )  # fmt: skip
+
+
+def test_first_rows_lie_below_as_well() -> None:
+    first_rows_lie_below_as_well()
+    assert Used.times > 80
 
 
 def test_rows_of_directories_below_come_in_their_places(monkeypatch: pytest.MonkeyPatch) -> None:
