@@ -101,8 +101,8 @@ class Writer:
             self._comments += 1
             number = self._comments
             blanks = [" ", "\n  ", "\t", "\r", "\r\n"]
-            comments = [f"/* {number} */", f'// {number} "{{\n', f"//{number}\r", f"/*{number}\r\n*/"]
-            parts.append(self._chance.choice([*blanks, *comments]))
+            comments = [f"/* {number} */", f'// {number} "{{\n', f"/*{number}\r\n*/"]
+            parts.append(self._chance.choice([*blanks, *comments, f"//{number}\r"]))
         return "".join(parts)
 
     def text(self, value: Value) -> str:
