@@ -49,6 +49,7 @@ from affs_fuse.volume.volume import Volume
 __all__ = ["Rebuild", "RebuildReport", "StateReport"]
 
 PROGRESS_OBJECTS = 512
+LEAF_GONE = "a leaf that may have had some is gone"
 
 
 @dataclass(slots=True)
@@ -230,6 +231,9 @@ class Rebuild:
         state.report.data_bytes += sum(piece.extent.length for piece in spec.pieces)
         if not state.assembly.exact:
             _note_missing(spec, state)
+        if spec.declaration_lost:
+            path = state.names.path(number)
+            state.report.lose("collection", path, number, detail="parts of it are missing")
         return spec
 
     # ---- a plan ----
@@ -398,9 +402,11 @@ class _Builder:
 
 
 def _damage_by_object(report: StateReport) -> dict[int, list[Loss]]:
+    """What was found when the objects were written; the rest is found of each state anew."""
     found: dict[int, list[Loss]] = {}
     for loss in report.losses:
-        if loss.kind == "xattr" or loss.detail == UNMATCHED:
+        unreadable = loss.kind == "xattr" and loss.detail != LEAF_GONE
+        if unreadable or loss.detail == UNMATCHED:
             found.setdefault(loss.object, []).append(loss)
     return found
 
@@ -427,7 +433,7 @@ def _note_missing(spec: Spec, state: _Recovered) -> None:
         if kind == ITEM_EXTENT:
             _note_blocks(spec, gone, state)
         elif gone and kind == ITEM_XATTR:
-            report.lose(what, path, spec.number, detail="a leaf that may have had some is gone")
+            report.lose(what, path, spec.number, detail=LEAF_GONE)
     told = spec.blocks_told or spec.pieces or spec.inline
     if spec.inode.size and spec.inode.mode >> 12 == KIND_REGULAR and not told:
         detail = "nothing of its data is there: it was in a leaf that is gone, or it is a hole"

@@ -82,6 +82,13 @@ class Blocks:
                 yield first, b"".join(good)
             first = index + 1
 
+    def whole(self, extent: Extent, sums: bytes) -> bytes | None:
+        """All of it, or None."""
+        runs = list(self.runs(extent.address, extent.blocks, sums))
+        if len(runs) != 1 or len(runs[0][1]) != extent.blocks << BLOCK_SHIFT:
+            return None
+        return runs[0][1]
+
     def _read(
         self, offset: int, missing: list[int], sums: bytes, data: list[bytes | None]
     ) -> None:
@@ -181,8 +188,6 @@ class ObjectWriter:
             items[ITEM_SYMLINK, 0] = spec.target
         if spec.inline:
             items[ITEM_INLINE, 0] = spec.inline
-        if spec.declaration_lost:
-            report.lose("collection", path(), spec.number, detail="parts of it are missing")
         for index in range(0, len(spec.declaration), COLLECTION_PART_SIZE):
             part = spec.declaration[index : index + COLLECTION_PART_SIZE]
             items[ITEM_COLLECTION, index // COLLECTION_PART_SIZE] = part
@@ -269,8 +274,7 @@ class ObjectWriter:
         for name, fixed, body in spec.xattrs:
             made = self._value(fixed, body, reusable)
             if made is None:
-                detail = f"the value of {name!r} does not match its checksums"
-                report.lose("xattr", path(), spec.number, detail=detail)
+                lose_xattr(spec, name, path, report)
                 continue
             payload = pack_xattr(name, fixed.value_length, fixed.storage, made)
             self._hashed(items, ITEM_XATTR, 0, name, payload)
@@ -285,11 +289,11 @@ class ObjectWriter:
         if known is not None and reusable.take(known[0], extent.blocks):
             made = _extent(known[0], known[1], extent.blocks)
             return pack_extent(made._replace(length=extent.length), sums)
-        runs = list(self._blocks.runs(extent.address, extent.blocks, sums))
-        if len(runs) != 1 or len(runs[0][1]) != extent.blocks << BLOCK_SHIFT:
+        data = self._blocks.whole(extent, sums)
+        if data is None:
             return None
         self._volume.reserve_data(extent.blocks)
-        placed = self._volume.store(runs[0][1], INTENT_SMALL)
+        placed = self._volume.store(data, INTENT_SMALL)
         if len(placed) != 1:  # a value lies in one piece; there is none of this size left
             for each in placed:
                 self._volume.drop_blocks(each.address, each.blocks, each.birth)
@@ -345,6 +349,11 @@ def _extent(address: int, birth: int, blocks: int) -> Extent:
     return Extent(address, birth, blocks, size, size, 0, size)
 
 
+def lose_xattr(spec: Spec, name: bytes, path: Callable[[], str], report: StateReport) -> None:
+    detail = f"the value of {name!r} does not match its checksums"
+    report.lose("xattr", path(), spec.number, detail=detail)
+
+
 def note_gaps(
     piece: Piece, good: list[tuple[int, int]], spec: Spec, path: Callable[[], str],
     report: StateReport,
@@ -368,6 +377,11 @@ def check_pieces(
     blocks: Blocks, spec: Spec, path: Callable[[], str], report: StateReport
 ) -> None:
     """For a plan: read an object's data, write none, and report what does not match."""
+    for name, fixed, body in spec.xattrs:
+        if fixed.storage == XATTR_EXTENT:
+            extent, sums = Extent.unpack(body), body[Extent.SIZE :]
+            if blocks.whole(extent, sums) is None:
+                lose_xattr(spec, name, path, report)
     for piece in spec.pieces:
         extent = piece.extent
         runs = blocks.runs(extent.address, extent.blocks, piece.sums)

@@ -57,13 +57,14 @@ GONE = [set(each) for count in range(4) for each in combinations(PARTS, count)]
 
 
 def rebuild(source: str, target: str) -> RebuildReport:
-    """Also: the source is only read, and the new volume is clean."""
+    """Also: the source is only read, the new volume is clean, and the plan says what comes."""
     before = crc32c(Path(source).read_bytes())
     Path(target).unlink(missing_ok=True)
     Path(target).touch()
     os.truncate(target, 64 * MIB)
     with open_device(source, read_only=True) as device, open_device(target) as new:
         report = Rebuild(device).write(new, MkfsOptions())
+        assert Rebuild(device).check().to_auv() == report.to_auv()
     assert crc32c(Path(source).read_bytes()) == before
     with open_device(target, read_only=True) as device:
         assert verify_volume(device, data=True).findings == []
