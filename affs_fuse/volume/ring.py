@@ -5,6 +5,7 @@ rings.
 """
 
 from dataclasses import dataclass
+from functools import cache
 
 from affs_fuse.core.codec import Commit, verify_commit
 from affs_fuse.core.constants import BLOCK_SIZE, RING_SLOTS
@@ -79,7 +80,7 @@ def read_slot(device: Device, uuid: bytes, region: int, index: int) -> Slot:
 
 def _judged(image: bytes, uuid: bytes, region: int, index: int) -> Slot:
     if image == _EMPTY:
-        return Slot(region, index, None, "empty", image)
+        return _empty(region, index)
     try:
         verify_commit(image, uuid)
     except StructureError as error:
@@ -88,6 +89,12 @@ def _judged(image: bytes, uuid: bytes, region: int, index: int) -> Slot:
     if record.seq % RING_SLOTS != index:
         return Slot(region, index, None, "identity", image)
     return Slot(region, index, record, "", image)
+
+
+@cache
+def _empty(region: int, index: int) -> Slot:
+    """Most slots of a young volume."""
+    return Slot(region, index, None, "empty", _EMPTY)
 
 
 def write_record(device: Device, seq: int, image: bytes) -> None:

@@ -62,7 +62,9 @@ def _judge(name: str) -> str:
     tell(name)
     by_chance = name.startswith("seed/")
     hides = by_chance or any(one in name for one in _HIDE)
-    outcome = judge_crafted(base_of(BASE).image, _honest(), may_hide=hides)
+    outcome = judge_crafted(
+        base_of(BASE).image, _honest(), may_hide=hides, of_index=name.startswith("index/")
+    )
     if recipe is not None and recipe.found and "clean" in outcome:
         raise Violation("the check finds nothing")
     return f"{'seeded' if by_chance else 'made'}: {outcome}"

@@ -53,14 +53,17 @@ def honest_trees(image: Image) -> Honest:
     return frozenset((root, read_with(volume)) for root in roots)
 
 
-def judge_crafted(image: Image, honest: Honest, *, may_hide: bool = False) -> str:
+def judge_crafted(
+    image: Image, honest: Honest, *, may_hide: bool = False, of_index: bool = False
+) -> str:
     """What became of it; only trees that are not honest are read. may_hide: the lie cannot be told
-    from the truth before it does harm. The image is changed. Errors: Violation."""
+    from the truth before it does harm. of_index: files and names are as they were. The image is
+    changed. Errors: Violation."""
     with with_memory(MEMORY_BYTES_MAX):
-        return _judge(image, honest, may_hide=may_hide)
+        return _judge(image, honest, may_hide=may_hide, of_index=of_index)
 
 
-def _judge(image: Image, honest: Honest, *, may_hide: bool) -> str:
+def _judge(image: Image, honest: Honest, *, may_hide: bool, of_index: bool) -> str:
     clean = not _checked(image)
     try:
         volume = open_state(Recorder(image))
@@ -73,7 +76,7 @@ def _judge(image: Image, honest: Honest, *, may_hide: bool) -> str:
     if clean and damaged:
         raise Violation(f"the check finds nothing, but: {damaged[0]!r}")
     if told(volume.last.root):
-        _ask(volume, clean=clean)
+        _ask(volume, clean=clean, of_index=of_index)
     used = _use(volume)
     if clean and not volume.read_only and not may_hide:
         _must_stay_clean(image)
@@ -98,7 +101,7 @@ def _must_stay_clean(image: Image) -> None:
         raise Violation(f"it was clean before it was used: {found[:3]}")
 
 
-def _ask(volume: Volume, *, clean: bool) -> None:
+def _ask(volume: Volume, *, clean: bool, of_index: bool) -> None:
     """An index may lie, but then the check says so; and it never makes up a row. Errors:
     Violation."""
     with suppress(AffsError, OSError):
@@ -108,7 +111,7 @@ def _ask(volume: Volume, *, clean: bool) -> None:
                 continue
             if clean:
                 raise Violation(f"the check finds nothing, but {line!r} gives {found.text}")
-            if not set(found.rows) <= set(right.rows) and " where " in line:
+            if of_index and " where " in line and not set(found.rows) <= set(right.rows):
                 raise Violation(f"{line!r} gives {found.text}, which is not all there")
 
 

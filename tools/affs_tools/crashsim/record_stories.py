@@ -83,6 +83,7 @@ OPERATIONS: dict[str, tuple[Step, ...]] = {
     "unindex": (("index", "/r", "n"),),
     "unindex-work": (("index", "/r"), ("index_work", 1)),
     "reindex": (("reindex", "/r"),),
+    "reindex-at-once": (("index", "/r", "n", "lower(t)", "t"), ("reindex", "/r")),
     "reindex-work": (("reindex", "/r"), ("index_work", 4)),
     "catch-up": (("batch", ("replace", "/r/6", record(8, "six"))), _WORK),
     "mount-write": (("write", "/r/1", 5, b"8"),),

@@ -44,6 +44,9 @@ TIME_NS = 10**18
 STEP_NS = 10**6
 ROOT = Credentials(0, 0)
 NO_ROOM = {"volume.no_space", "device.no_space"}
+INDEX_TURNS_MAX = 2000
+"""Far more than the files of any workload need."""
+
 AHEAD_BYTES, AHEAD_FILES = 1 << 20, 8
 
 
@@ -500,19 +503,21 @@ class Session:
             self.volume.settings.put(SettingKind(kind), number, value)
         self.model.put_setting(kind, number, value)
 
-    def do_index_work(self, turns: int | None = None) -> None:
+    def do_index_work(self, turns: int = 0) -> None:
         """What waits for indexes is taken in, a file a turn; by default all of it."""
         work = self.namespace.files.index_work(keys_of_content)
         try:
-            while turns != 0:
+            for _ in range(turns or INDEX_TURNS_MAX):
                 if self.volume.run(work.step, lambda: False) is None:
                     self.model.settle()
                     return
-                turns = turns - 1 if turns is not None else None
         except AffsError as error:
             if error.code not in NO_ROOM:
                 raise
             self.refused += 1
+            return
+        if not turns:
+            raise Difference("indexes are never up to date")
 
     def do_pin(self, label: str) -> None:
         self.volume.run(verbs.pin, self.volume, self.volume.states.resolve(label))
