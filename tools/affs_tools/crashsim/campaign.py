@@ -59,7 +59,10 @@ Task = Callable[[], Tally]
 TRIPLES = 2300
 FAULTS_PER_TASK = 200
 WORKLOADS_PER_TASK = 250
-_LONG = ("full", "ring-", "wide/", "crowded/s", "crowded/o", "retention/2", "retention/4")
+_LONG = (
+    "full", "ring-", "wide/", "crowded/s", "crowded/o", "retention/2", "retention/4",
+    "records/many",
+)  # fmt: skip
 
 
 @dataclass

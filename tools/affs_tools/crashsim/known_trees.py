@@ -28,19 +28,21 @@ from affs_tools.crashsim.model import Collections, Snapshot
 
 __all__ = ["KnownTree", "TreesOf", "image_of", "read_with"]
 
-TREES_MAX = 48
-TREE_BYTES_MAX = 2 << 20
+KNOWN_BYTES_MAX = 48 << 20
+"""Of all trees that are kept; half of it of one."""
+
 LAST_KEY = (1 << 64) - 1, 255, 0
 
 
 @dataclass(slots=True)
 class KnownTree:
-    """live: of each segment, the blocks of the tree's nodes and of the data that its items name.
-    shown, collections: what it was found to show, and to hold of collections; None: nobody has
-    looked yet. answered: its indexes answer as its records do."""
+    """size: bytes of it. live: of each segment, the blocks of the tree's nodes and of the data that
+    its items name. shown, collections: what it was found to show, and to hold of collections; None:
+    nobody has looked yet. answered: its indexes answer as its records do."""
 
     bytes_at: list[tuple[int, bytes]]
     live: dict[int, int]
+    size: int = 0
     shown: Snapshot | None = None
     collections: Collections | None = None
     answered: bool = False
@@ -80,11 +82,8 @@ class TreesOf:
             _known().move_to_end(key)
             return known
         made = self._read(root)
-        if not same and sum(len(data) for _, data in made.bytes_at) <= TREE_BYTES_MAX:
-            _known().pop(key, None)
-            _known()[key] = made
-            if len(_known()) > TREES_MAX:
-                _known().popitem(last=False)
+        if not same:
+            _keep(key, made)
         return made
 
     def _read(self, root: Pointer) -> KnownTree:
@@ -97,7 +96,21 @@ class TreesOf:
             if segment is not None:
                 at = volume.geometry.place_offset(segment.place) + (block << BLOCK_SHIFT)
                 made.bytes_at.append((at, bytes(content[at : at + (blocks << BLOCK_SHIFT)])))
+                made.size += blocks << BLOCK_SHIFT
         return made
+
+
+def _keep(key: object, made: KnownTree) -> None:
+    """The oldest make room."""
+    known = _known()
+    known.pop(key, None)
+    if made.size > KNOWN_BYTES_MAX // 2:
+        return
+    known[key] = made
+    total = sum(one.size for one in known.values())
+    while total > KNOWN_BYTES_MAX:
+        _, oldest = known.popitem(last=False)
+        total -= oldest.size
 
 
 def read_with(volume: Volume) -> object:
