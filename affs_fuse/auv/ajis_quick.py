@@ -25,7 +25,8 @@ _NUMBER_LENGTH_MAX = 19
 """Of digits and sign: longer ones may not fit Int64."""
 
 _BRACKETS_MAX = 200
-"""Open ones in the whole text; fewer cannot nest deeper than DEFAULT_LIMITS allow."""
+"""Open ones in the whole text; fewer cannot nest deeper than DEFAULT_LIMITS allow. Of more, the
+value itself is asked."""
 
 _LENGTH_MAX = 1 << 22
 """Beyond, elements might be over their limit; such texts take the long way."""
@@ -75,14 +76,30 @@ def parse_quick(data: str | bytes) -> Value:
         or len(text) > _LENGTH_MAX
         or "\\u" in text
         or (len(text) > DEFAULT_LIMITS.key_bytes_max // 4 and _may_be_large(text))
-        or text.count("[") + text.count("{") > _BRACKETS_MAX
     ):
         return parse(text)
     try:
         value, end = _scan(text, 0)
     except (ValueError, StopIteration, _Doubtful, RecursionError):
         return parse(text)
+    if text.count("[") + text.count("{") > _BRACKETS_MAX and not _is_shallow(value):
+        return parse(text)
     return value if end == len(text) or not text[end:].strip(" \t\r\n") else parse(text)
+
+
+def _is_shallow(value: Value) -> bool:
+    """Whether it certainly nests no deeper than DEFAULT_LIMITS allow."""
+    level = [value]
+    for _ in range(_BRACKETS_MAX):
+        level = [
+            member
+            for one in level if isinstance(one, dict | list | tuple)
+            for member in (one.values() if isinstance(one, dict) else one)
+            if isinstance(member, dict | list | tuple)
+        ]  # fmt: skip
+        if not level:
+            return True
+    return False
 
 
 def _may_be_large(text: str) -> bool:
@@ -120,8 +137,8 @@ def _plain(value: Value) -> str | None:
         _DOUBTFUL.search(text) is not None
         or (not text.isascii() and SURROGATE.search(text) is not None)
         or (len(text) > DEFAULT_LIMITS.key_bytes_max // 4 and _may_be_large(text))
-        or text.count("[") + text.count("{") > _BRACKETS_MAX
         or len(text) > _LENGTH_MAX
+        or (text.count("[") + text.count("{") > _BRACKETS_MAX and not _is_shallow(value))
     ):
         return None
     return text

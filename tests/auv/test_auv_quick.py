@@ -14,6 +14,9 @@ TEXTS = [
     '"\x01"', "[" * 250 + "]" * 250, "[" * 300 + "]" * 300, "{" * 10, '{"' + "k" * 5000 + '":1}',
     '{"' + "k" * 4096 + '":1}', '{"' + "\u00e9" * 3000 + '":1}', "", "1 2", "-0", "-0.0", "1E5",
     '"' + "x" * 10_000 + '"', "[1" + ",1" * 3000 + "]", '{"a":{"b":[{"c":null}]}}', '"a\\/b"',
+    "[" + "[1]," * 300 + "2]", "[" + '{"a":{}},' * 300 + "2]", "[" + "[1]," * 300 + "2",
+    *("[" * depth + "1" + "]" * depth + end for depth in (199, 200, 201, 256, 257) for end in " x"),
+    *("[1," * depth + "[],{}" + "]" * depth for depth in (150, 199, 255, 256, 1200)),
     "tru", "nul", '"open', "[1 2]", "\u0661", "1\u0661",
 ]  # fmt: skip
 
@@ -69,8 +72,9 @@ def test_values_are_written_alike(value: auv.Value) -> None:
 
 def test_what_is_over_a_limit_is_refused_alike() -> None:
     deep: auv.Value = 1
+    mixed: auv.Value = 1
     for _ in range(300):
-        deep = [deep]
-    for value in (deep, {"k" * 5000: 1}, {"é" * 3000: 1}, [2**63], ["\ud800"], {"a": deep}):
+        deep, mixed = [deep], ({"a": mixed},)
+    for value in (deep, mixed, {"k" * 5000: 1}, {"é" * 3000: 1}, [2**63], ["\ud800"], {"a": deep}):
         assert written(auv.format_quick, value) == written(auv.format_compact, value)
         assert isinstance(written(auv.format_quick, value), str)
