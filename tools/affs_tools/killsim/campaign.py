@@ -145,9 +145,10 @@ class _Campaign:
                 failures.append(error)
 
         writers.wait_ready()
+        self.director.strike.clear()
         thread = threading.Thread(target=direct, daemon=True)
         thread.start()
-        time.sleep(LIFE_S[0] + self.chance.random() * (LIFE_S[1] - LIFE_S[0]))
+        self.director.strike.wait(LIFE_S[0] + self.chance.random() * (LIFE_S[1] - LIFE_S[0]))
         killed.set()
         os.kill(self.pid, signal.SIGKILL)
         thread.join(JOIN_S)

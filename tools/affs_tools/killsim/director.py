@@ -5,6 +5,7 @@ every verb is noted before it is given and after it was answered, with the momen
 """
 
 import random
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -22,6 +23,9 @@ __all__ = ["Director", "Kept", "ViolationError"]
 
 KEPT_MAX = 6
 PAUSE_S = 0.08
+STRIKES = 0.1
+"""Of the verbs after whose answer the daemon is killed at once: what was told must be durable by
+then, not a moment later by somebody's fsync."""
 
 
 class ViolationError(AssertionError):
@@ -47,12 +51,13 @@ class Kept:
 @dataclass(slots=True)
 class Director:
     """directories: of the writers, and last the one of the records, which change by command.
-    published: the state that was last acknowledged as published; publishing: those of which
-    publishing was begun after it."""
+    strike: set when the daemon is to be killed now. published: the state that was last acknowledged
+    as published; publishing: those of which publishing was begun after it."""
 
     ground: VolumeGround
     directories: list[str]
     chance: random.Random
+    strike: threading.Event = field(default_factory=threading.Event)
     kept: list[Kept] = field(default_factory=list)
     published: Kept | None = None
     publishing: list[Kept] = field(default_factory=list)
@@ -68,6 +73,9 @@ class Director:
             time.sleep(self.chance.random() * PAUSE_S)
             try:
                 self._one(writers)
+                if self.chance.random() < STRIKES:
+                    self.strike.set()
+                    return
             except AffsError as error:
                 if error.category not in ("io", "deadline") and not ended():
                     raise ViolationError(f"a verb was refused: {error.message}") from error
