@@ -351,6 +351,15 @@ def test_what_was_told_until_it_was_given_up_is_told_once() -> None:
     assert bench.report.refused == 2
 
 
+def test_what_came_before_an_error_comes_once() -> None:
+    bench, path = build([{"a": 1}, {"a": 2}, {"a": "x"}, {"a": 3}], [], ["a"], set())
+    for text in ("select a as k | distinct | select k - 1 as m", "distinct a | select a - 1 as m",
+                 "where a > 1 | distinct a | group sum(a) as s", "select a - 1 as k | distinct",
+                 "distinct a | sort a - 1 | select a"):  # fmt: skip
+        compared(bench, f"list records {path} | {text}".replace("| where", "where"))
+    assert bench.how(f"list records {path} | distinct a | select a - 1 as m") == "read"
+
+
 def test_of_equal_values_the_first_one_counts() -> None:
     for more in ({"links"}, set()):
         bench, path = build([{"a": 1}, {"a": -1}, {"a": 3}], [], ["a"], more)

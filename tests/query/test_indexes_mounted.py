@@ -217,6 +217,10 @@ def test_a_damaged_index_is_done_without_and_mended(
                 assert [row["n"] for row in rows] == [0, 1, 2]
                 assert (summary["index"], summary["files"]) == ("", COUNT)
                 assert "an index cannot be used" in summary["note"]
+            for line, wanted in (("| count", {"count": COUNT}), ("| group max(n)", {"max_n": 299})):
+                rows, summary = ask(client, f"find /p {line}")
+                assert (rows, summary["index"], summary["files"]) == ([wanted], "", COUNT)
+                assert "an index cannot be used" in summary["note"]
             assert ask(client, "indexes /p --check")[1]["problems"] > 0
             (mounted.directory / "p/0001").write_text('{"n": 2}')
             rows, _ = ask(client, "find /p where n = 2 | select @name")
