@@ -46,6 +46,7 @@ __all__ = [
     "damage_tasks",
     "fault_tasks",
     "memory_tasks",
+    "processor_seconds",
     "replayed",
     "run_mutants",
     "run_tasks",
@@ -210,17 +211,17 @@ def _crafted(names: list[str]) -> Tally:
 def run_tasks(tasks: list[Task], jobs: int) -> Figures:
     """All tasks; distinct states are counted over all of them."""
     total = Tally()
-    begin, used = time.monotonic(), _processor_seconds()
+    begin, used = time.monotonic(), processor_seconds()
     for tally in sharded(_call, tasks, jobs):
         total.add(tally)
         if sys.stderr.isatty():
             print(f"\r{total.states:,} states", end="", file=sys.stderr)
     if total.digests:
         total.states = len(total.digests) - total.recoveries
-    return Figures(total, time.monotonic() - begin, _processor_seconds() - used)
+    return Figures(total, time.monotonic() - begin, processor_seconds() - used)
 
 
-def _processor_seconds() -> float:
+def processor_seconds() -> float:
     times = os.times()
     return times.user + times.system + times.children_user + times.children_system
 

@@ -7,11 +7,20 @@ import argparse
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from affs_tools.crashsim import campaign
-from affs_tools.crashsim.campaign import Figures, Task, replayed, run_mutants, run_tasks
+from affs_tools.crashsim.campaign import (
+    Figures,
+    Task,
+    processor_seconds,
+    replayed,
+    run_mutants,
+    run_tasks,
+)
 from affs_tools.crashsim.determinism import chosen, fingerprints_of_processes
 from affs_tools.crashsim.mutants import MUTANTS
 from affs_tools.crashsim.native_mutants import NATIVE_MUTANTS
@@ -71,16 +80,40 @@ def main(arguments: Sequence[str] | None = None) -> int:
     everything = given.report or not few
     bad = 0
     first, step = given.part
-    for option, title, tasks in CAMPAIGNS:
-        if everything or option in asked:
-            bad += _show(title, run_tasks(tasks(short=given.short)[first::step], given.jobs))
-    if everything or given.same_bytes:
-        bad += _same_bytes(given.jobs, short=given.short)
-    if everything or given.fuzz:
-        bad += _fuzz(runs=2000 if given.short else FUZZ_RUNS)
-    if everything or given.mutants is not None:
-        bad += _mutants(given.mutants or [], given.jobs)
+    looked_at: dict[str, int] = {}
+    with _timed("Together", looked_at):
+        for option, title, tasks in CAMPAIGNS:
+            if everything or option in asked:
+                figures = run_tasks(tasks(short=given.short)[first::step], given.jobs)
+                looked_at[option] = figures.tally.states
+                bad += _show(title, figures)
+        if everything or given.same_bytes:
+            with _timed("One seed, one image"):
+                bad += _same_bytes(given.jobs, short=given.short)
+        if everything or given.fuzz:
+            with _timed("The C core's readers, with sanitizers"):
+                bad += _fuzz(runs=2000 if given.short else FUZZ_RUNS)
+        if everything or given.mutants is not None:
+            with _timed("Planted bugs"):
+                bad += _mutants(given.mutants or [], given.jobs)
     return 1 if bad else 0
+
+
+@contextmanager
+def _timed(title: str, looked_at: dict[str, int] | None = None) -> Iterator[None]:
+    """What stands below a title, and what it took. looked_at: by campaign, for the sum of all,
+    whose title comes last."""
+    if looked_at is None:
+        print(f"## {title}", flush=True)
+    begin, used = time.monotonic(), processor_seconds()
+    yield
+    if looked_at is not None:
+        print(f"## {title}")
+        points = looked_at.get("faults", 0) + looked_at.get("memory", 0)
+        print(f"distinct crash states    {looked_at.get('crashes', 0):>9,}")
+        print(f"fault points             {points:>9,}")
+    print(f"seconds                  {time.monotonic() - begin:>9,.0f}")
+    print(f"processor seconds        {processor_seconds() - used:>9,.0f}\n", flush=True)
 
 
 def _show(title: str, figures: Figures) -> int:
@@ -96,10 +129,9 @@ def _show(title: str, figures: Figures) -> int:
 def _same_bytes(jobs: int, *, short: bool) -> int:
     repeats = 2 if short else SAME_BYTES_REPEATS
     found = fingerprints_of_processes(repeats, short=short, jobs=jobs)
-    print("## One seed, one image")
     print(f"workloads                {len(chosen(short=short)):>9,}")
     print(f"processes                {repeats:>9,}")
-    print(f"different images         {len(set(found)):>9,}\n", flush=True)
+    print(f"different images         {len(set(found)):>9,}")
     return len(set(found)) - 1
 
 
@@ -107,17 +139,13 @@ def _fuzz(runs: int) -> int:
     """Each target of native/fuzz so many times."""
     script = Path(__file__).parents[3] / "native" / "fuzz" / "run"
     command = [str(script), str(FUZZ_SECONDS_MAX), "--runs", str(runs), "--seed", "1"]
-    print("## The C core's readers, with sanitizers", flush=True)
-    status = subprocess.run(command, check=False).returncode
-    print(flush=True)
-    return int(status != 0)
+    return int(subprocess.run(command, check=False).returncode != 0)
 
 
 def _mutants(names: list[str], jobs: int) -> int:
     every = (*NATIVE_MUTANTS, *MUTANTS)  # the longest first
     picked = [mutant for mutant in every if not names or mutant.name in names]
     alive = 0
-    print("## Planted bugs")
     for name, caught, seconds in run_mutants(picked, jobs):
         alive += not caught
         print(f"{'caught' if caught else 'ALIVE '} {seconds:5.1f} s  {name}", end="")
