@@ -26,7 +26,6 @@ from affs_fuse.query.tree import (
     Expression,
     Group,
     Item,
-    Join,
     Limit,
     Name,
     Select,
@@ -36,6 +35,7 @@ from affs_fuse.query.tree import (
     Where,
     Whole,
     children,
+    expressions_of,
     with_children,
 )
 
@@ -135,26 +135,13 @@ def _all_plain(rest: Sequence[Stage]) -> bool:
         if isinstance(stage, Where):
             if not never_fails(stage.condition):
                 return False
-        elif not all(map(is_operand, _parts(stage))):
+        elif not all(map(is_operand, expressions_of(stage))):
             return False
         if isinstance(stage, Group):
             return all(one.function in _LOSSLESS for one in stage.aggregates)
         if isinstance(stage, Sort | Count):
             return True
     return True
-
-
-def _parts(stage: Stage) -> list[Expression]:
-    if isinstance(stage, Select):
-        return [item.expression for item in stage.items]
-    if isinstance(stage, Sort):
-        return [key.expression for key in stage.keys]
-    if isinstance(stage, Distinct):
-        return list(stage.keys)
-    if isinstance(stage, Group):
-        arguments = [one.argument for one in stage.aggregates if one.argument is not None]
-        return arguments + [item.expression for item in stage.keys]
-    return [stage.left] if isinstance(stage, Join) else []
 
 
 # ---- by one expression ----
@@ -223,7 +210,7 @@ class _Rewriting:
 
     def stage(self, stage: Stage) -> Stage | None:
         made: list[Expression] = []
-        for part in [stage.condition] if isinstance(stage, Where) else _parts(stage):
+        for part in expressions_of(stage):
             found = self.of(part)
             if found is None:
                 return None

@@ -54,6 +54,7 @@ from affs_fuse.query.tree import (
     Source,
     Stage,
     Where,
+    expressions_of,
 )
 
 __all__ = ["Plan", "PlannedStage", "Prospect", "plan_query"]
@@ -159,7 +160,7 @@ class _Planner:
             plan.stages.append(self._where(part, scope))
         for index, stage in enumerate(stages):
             if scope.kind != "rows":
-                for expression in _expressions(stage):
+                for expression in expressions_of(stage):
                     needs |= needs_of(expression, scope)
             planned, scope = self._stage(stage, scope, stages[index + 1 :])
             plan.stages.append(planned)
@@ -342,24 +343,6 @@ def _all_of(conditions: list[Callable[[Any], bool]]) -> Callable[[Entry], bool] 
     if len(conditions) == 1:
         return conditions[0]
     return lambda entry: all(condition(entry) for condition in conditions)
-
-
-def _expressions(stage: Stage) -> list[Expression]:
-    """What a stage evaluates on the rows that it gets."""
-    if isinstance(stage, Where):
-        return [stage.condition]
-    if isinstance(stage, Select):
-        return [item.expression for item in stage.items]
-    if isinstance(stage, Sort):
-        return [key.expression for key in stage.keys]
-    if isinstance(stage, Distinct):
-        return list(stage.keys)
-    if isinstance(stage, Group):
-        arguments = [one.argument for one in stage.aggregates if one.argument is not None]
-        return arguments + [item.expression for item in stage.keys]
-    if isinstance(stage, Join):
-        return [stage.left]
-    return []
 
 
 def _rows_taken(following: list[Stage]) -> int | None:

@@ -14,8 +14,8 @@ __all__ = [
     "Aggregate", "ArrayOf", "Attribute", "Between", "Binary", "Call", "Compare", "Count",
     "Distinct", "Exists", "Expression", "Group", "In", "Item", "Join", "Like", "Limit", "Literal",
     "Logic", "Matches", "Name", "Not", "ObjectOf", "Query", "Select", "Skip", "Sort", "SortKey",
-    "Source", "Stage", "Step", "Unary", "Where", "Whole", "children", "height", "walk",
-    "with_children",
+    "Source", "Stage", "Step", "Unary", "Where", "Whole", "children", "expressions_of", "height",
+    "walk", "with_children",
 ]  # fmt: skip
 
 
@@ -349,6 +349,24 @@ class Source:
     since: str | None
     path_span: Span
     span: Span
+
+
+def expressions_of(stage: Stage) -> list[Expression]:
+    """What a stage evaluates on the rows that it gets."""
+    if isinstance(stage, Where):
+        return [stage.condition]
+    if isinstance(stage, Select):
+        return [item.expression for item in stage.items]
+    if isinstance(stage, Sort):
+        return [key.expression for key in stage.keys]
+    if isinstance(stage, Distinct):
+        return list(stage.keys)
+    if isinstance(stage, Group):
+        arguments = [one.argument for one in stage.aggregates if one.argument is not None]
+        return arguments + [item.expression for item in stage.keys]
+    if isinstance(stage, Join):
+        return [stage.left]
+    return []
 
 
 @dataclass(frozen=True, slots=True)
