@@ -15,7 +15,7 @@ from collections.abc import Iterable
 
 from affs_fuse.fuse.mount_table import mount_entry_of
 
-__all__ = ["CAPABILITIES", "give_up_capabilities", "wanted_capabilities"]
+__all__ = ["CAPABILITIES", "give_up_capabilities", "hides_processes", "wanted_capabilities"]
 
 CAPABILITIES = {"dac_override": 1, "dac_read_search": 2, "sys_ptrace": 19}
 """Those that may be kept, by their numbers (linux/capability.h)."""
@@ -44,7 +44,7 @@ def wanted_capabilities(places: Iterable[str]) -> frozenset[str]:
     if not all(_is_roots(place) for place in places):
         wanted.add("dac_override")
     proc = mount_entry_of("/proc")
-    if proc is not None and _hides_processes(proc.options):
+    if proc is not None and hides_processes(proc.options):
         wanted.add("sys_ptrace")
     return frozenset(wanted)
 
@@ -59,7 +59,8 @@ def _is_roots(path: str) -> bool:
         _set(effective, permitted, inheritable)
 
 
-def _hides_processes(options: str) -> bool:
+def hides_processes(options: str) -> bool:
+    """Whether /proc, mounted with these options, shows a user nobody else's processes."""
     words = dict(word.partition("=")[::2] for word in options.split(","))
     return words.get("hidepid", "off") not in ("0", "off")
 

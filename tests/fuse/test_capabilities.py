@@ -2,18 +2,22 @@
 without hooks, and that everything which once took them still works."""
 
 import os
+import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 from mounted import Mounted
 
-from affs_fuse.daemon.privileges import CAPABILITIES
+from affs_ctl.client import Client
+from affs_fuse.daemon.privileges import CAPABILITIES, hides_processes
 from affs_fuse.fuse import mount_table
 
 SETS = ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")
 SEARCH = 1 << CAPABILITIES["dac_read_search"]
+PTRACE = 1 << CAPABILITIES["sys_ptrace"]
 OVERRIDE = 1 << CAPABILITIES["dac_override"]
-SOMEBODY = 1000
+SOMEBODY, GROUP = 1000, 4711
 
 
 def status_of(path: Path) -> dict[str, int]:
@@ -96,6 +100,48 @@ def test_places_that_are_not_roots(folder: Path, of_somebody: str) -> None:
         assert mounted.affsctl("verify")["result"]["damage"] == 0
     if of_somebody == "metrics":
         assert "affs_up{" in (place / "m.prom").read_text()
+
+
+def test_processes_that_proc_hides_are_seen(folder: Path) -> None:
+    """Who writes is told by name, as on any other host."""
+    program = str(Path(__file__).with_name("hidden_proc_daemon.py"))
+    folder.chmod(0o755)
+    mounted = Mounted(folder, program=(program,))
+    try:
+        mounted.start()
+        for one in threads(mounted):
+            assert one["CapPrm"] == one["CapBnd"] == SEARCH | PTRACE
+        as_somebody = [
+            "nsenter", "-t", str(mounted.pid), "-m", "setpriv", f"--reuid={SOMEBODY}",
+            f"--regid={SOMEBODY}", f"--groups={GROUP}",
+        ]  # fmt: skip
+        inside = ["nsenter", "-t", str(mounted.pid), "-m", "sh", "-c"]
+        root = mounted.directory
+        subprocess.run([*inside, f"mkdir -m 2770 {root}/d; chgrp {GROUP} {root}/d"], check=True)
+        subprocess.run([*as_somebody, "touch", f"{root}/d/file"], check=True)
+        with mounted.client() as client:
+            (row,) = ask(client, "list /d | select @changed_by, @changed_uid, @gid")
+        assert row == {"changed_by": "touch", "changed_uid": SOMEBODY, "gid": GROUP}
+        mounted.terminate()
+    finally:
+        mounted.close()
+
+
+def ask(client: Client, line: str) -> list[Any]:
+    call = client.start(line)
+    call.result()
+    return [row for item in call.items for row in (item if isinstance(item, list) else [item])]
+
+
+@pytest.mark.parametrize(
+    ("options", "hides"),
+    [
+        ("rw", False), ("rw,hidepid=0", False), ("rw,hidepid=off", False), ("rw,gid=4", False),
+        ("rw,gid=4,hidepid=2", True), ("rw,hidepid=ptraceable", True), ("hidepid=noaccess", True),
+    ],
+)  # fmt: skip
+def test_what_mounts_of_proc_hide(options: str, hides: bool) -> None:
+    assert hides_processes(options) is hides
 
 
 def test_a_mount_that_only_reads_keeps_no_more_than_one_that_writes(folder: Path) -> None:
