@@ -19,12 +19,12 @@ from affs_fuse.volume.verify import verify_volume
 from affs_fuse.volume.volume import Volume
 from affs_tools.crashsim.asking import answer, answers
 from affs_tools.crashsim.bounds import Violation, with_memory
-from affs_tools.crashsim.check import open_state
+from affs_tools.crashsim.check import open_state, state_trees
 from affs_tools.crashsim.device import Image, Recorder
 from affs_tools.crashsim.known_trees import read_with
 from affs_tools.crashsim.record_steps import RecordSteps
 from affs_tools.crashsim.session import ROOT
-from affs_tools.fsck_indexes import report_indexes
+from affs_tools.fsck_indexes import index_problems
 
 __all__ = ["Honest", "honest_trees", "judge_crafted"]
 
@@ -64,7 +64,7 @@ def judge_crafted(
 
 
 def _judge(image: Image, honest: Honest, *, may_hide: bool, of_index: bool) -> str:
-    clean = not _checked(image)
+    clean = not _checked(image, honest)
     try:
         volume = open_state(Recorder(image))
     except AffsError as error:
@@ -79,24 +79,31 @@ def _judge(image: Image, honest: Honest, *, may_hide: bool, of_index: bool) -> s
         _ask(volume, clean=clean, of_index=of_index)
     used = _use(volume)
     if clean and not volume.read_only and not may_hide:
-        _must_stay_clean(image)
+        _must_stay_clean(image, honest)
     found = "found" if not clean else "clean"
     return f"opened, {found}" + (", errors" if damaged or used else "")
 
 
-def _checked(image: Image) -> list[str]:
-    """What fsck.affs --data finds; it looks at indexes where all else is in order."""
+def _checked(image: Image, honest: Honest) -> list[str]:
+    """What fsck.affs --data finds; where all else is in order, indexes are held against records: of
+    the working state as there, and of kept ones too, since they are rolled back to."""
     try:
         report = verify_volume(image, data=True)
-        if report.clean:
-            report_indexes(open_state(Recorder(image), read_only=True), report)
+        if not report.clean:
+            return [str(one) for one in report.findings]
+        volume = open_state(Recorder(image), read_only=True)
+        return [
+            problem
+            for tree in state_trees(volume).values()
+            if tree.root is None or _is_told(volume, honest, tree.root)
+            for _, problem in index_problems(volume, tree)
+        ]
     except (AffsError, OSError) as error:
         return [str(error)]
-    return [] if report.clean else [str(one) for one in report.findings]
 
 
-def _must_stay_clean(image: Image) -> None:
-    found = _checked(image)
+def _must_stay_clean(image: Image, honest: Honest) -> None:
+    found = _checked(image, honest)
     if found:
         raise Violation(f"it was clean before it was used: {found[:3]}")
 
