@@ -351,6 +351,19 @@ def test_what_was_told_until_it_was_given_up_is_told_once() -> None:
     assert bench.report.refused == 2
 
 
+def test_order_counts_where_groups_are_collected_and_sums_are_large() -> None:
+    large = [{"a": 8e307}, {"a": 5e307}, {"a": -8e307}, {"a": 0.5}]
+    bench, path = build(large, [], ["a"], set())
+    for text in (
+        "group count() as n by a as k | group collect(k) as all", "group sum(a) as s",
+        "group count() as n by a as k | where k > 0.0 | group min(k) as low, count()",
+        "where a < 1e9 and a > 0.0 | group sum(a) as s",
+    ):  # fmt: skip
+        compared(bench, f"list records {path} | {text}".replace("| where a", "where a"))
+    assert Alone.begun == 5  # one fails, and is asked twice
+    assert bench.how(f"list records {path} | group collect(a)") == "read"
+
+
 def test_what_came_before_an_error_comes_once() -> None:
     bench, path = build([{"a": 1}, {"a": 2}, {"a": "x"}, {"a": 3}], [], ["a"], set())
     for text in ("select a as k | distinct | select k - 1 as m", "distinct a | select a - 1 as m",
