@@ -179,14 +179,19 @@ def resolve(context: Context, path: Path, credentials: Credentials) -> tuple[int
     return entry.object, inodes.load(context.tree, entry.object)
 
 
-def look(context: Context, path: Path, credentials: Credentials) -> tuple[Seen, bytes]:
-    """A regular file and its content. Errors: as `resolve`; EISDIR, ELOOP or ENXIO for what is no
-    file, EFBIG; NodeMissing, DataMissing."""
+def look(
+    context: Context, path: Path, credentials: Credentials, size_max: int
+) -> tuple[Seen, bytes | None]:
+    """A regular file and its content, None for one of more than size_max bytes. Errors: as
+    `resolve`; EISDIR or ENXIO for what is no file; NodeMissing, DataMissing."""
     number, inode = resolve(context, path, credentials)
     if not stat.S_ISREG(inode.mode):
         raise posix_error(errno.EISDIR if stat.S_ISDIR(inode.mode) else errno.ENXIO)
     _demand(context, number, inode, credentials, READ)
-    return Seen(number, inode), context.data.read(number, inode, 0, inode.size)
+    seen = Seen(number, inode)
+    if inode.size > size_max:
+        return seen, None
+    return seen, context.data.read(number, inode, 0, inode.size)
 
 
 def directory_number(context: Context, path: Path, credentials: Credentials) -> int:

@@ -7,7 +7,7 @@ from affs_fuse.core.codec import Inode
 from affs_fuse.posix import batches, directory, imports, indexes, inodes
 from affs_fuse.posix.context import Context
 from affs_fuse.posix.declarations import Collections
-from affs_fuse.posix.index_turn import KeysOf
+from affs_fuse.posix.index_turn import RECORD_BYTES_MAX, KeysOf
 from affs_fuse.posix.index_work import IndexWork
 from affs_fuse.posix.permissions import SYSTEM, Credentials
 from affs_fuse.posix.restoring import Kept, attributes_of
@@ -23,9 +23,12 @@ class FilesByPath:
         self._context = context
         self._let_go = let_go
 
-    def look_at(self, path: batches.Path, credentials: Credentials) -> tuple[batches.Seen, bytes]:
-        """A file, and its content. Errors: as batches.look."""
-        return batches.look(self._context(), path, credentials)
+    def look_at(
+        self, path: batches.Path, credentials: Credentials
+    ) -> tuple[batches.Seen, bytes | None]:
+        """A file, and its content, None where that is too large for a record. Errors: as
+        batches.look."""
+        return batches.look(self._context(), path, credentials, RECORD_BYTES_MAX)
 
     def look_at_directory(self, path: batches.Path, credentials: Credentials) -> batches.Seen:
         """A directory; path: () is the root. Errors: as batches.look_at_directory."""
@@ -105,7 +108,8 @@ class FilesByPath:
         return batches.Seen(number, inode) if inode.object_id == object_id else None
 
     def content_of(self, seen: batches.Seen) -> bytes:
-        """Of a regular file. Errors: NodeMissing, DataMissing."""
+        """Of a regular file, of which the caller knows that it is not large. Errors: NodeMissing,
+        DataMissing."""
         return self._context().data.read(seen.number, seen.inode, 0, seen.inode.size)
 
     def keeping_nodes(self) -> AbstractContextManager[None]:

@@ -10,6 +10,7 @@ from affs_fuse.posix.files_by_path import FilesByPath
 from affs_fuse.query.opening import path_error
 from affs_fuse.query.paths import path_fields, path_named
 from affs_fuse.query.rows import content_version
+from affs_fuse.query.sources import record_too_large
 from affs_fuse.runtime.collection_verbs import Standing
 from affs_fuse.runtime.policy import Identity
 from affs_fuse.runtime.ports import Logged, Plain
@@ -86,6 +87,8 @@ class EvolutionUndo:
             seen, data = await run(self._files.look_at, path, credentials)
             if await self._steps.fetch([seen.number]):
                 seen, data = await run(self._files.look_at, path, credentials)
+            if data is None:
+                raise record_too_large(b"/" + b"/".join(path), seen.inode.size)
             expected = Operation("rewrite", shown, if_version=trace["version"])
             demand_same(expected, seen, content_version(data))
         except OSError as error:

@@ -268,6 +268,8 @@ class Records:
             seen = await self._run(self._files.look_at_object, operation.object_id)
             if seen is None:
                 raise no_object(operation.object_id.hex())
+            if seen.inode.size > RECORD_BYTES_MAX:
+                raise record_too_large(b"/" + b"/".join(path), seen.inode.size)
             admitted.touched.add(seen.number)
             text = await self._run(self._files.content_of, seen)
             step = Link(path, seen)
@@ -332,14 +334,15 @@ class Records:
 
     async def _look(self, path: Path, shown: str, credentials: Credentials) -> tuple[Seen, bytes]:
         """The record as it is, with what the kernel holds of it where it is mapped for writing."""
+        look = partial(self._files.look_at, path, credentials)
         try:
-            seen, data = await self._run(self._files.look_at, path, credentials)
-            if await self._steps.fetch([seen.number]):
-                seen, data = await self._run(self._files.look_at, path, credentials)
+            seen, data = await self._run(look)
+            if data is not None and await self._steps.fetch([seen.number]):
+                seen, data = await self._run(look)
         except OSError as error:
             raise path_error(error, shown) from None
-        if len(data) > RECORD_BYTES_MAX:
-            raise record_too_large(b"/" + b"/".join(path), len(data))
+        if data is None:
+            raise record_too_large(b"/" + b"/".join(path), seen.inode.size)
         return seen, data
 
 

@@ -288,3 +288,31 @@ def test_a_killed_daemon_leaves_whole_batches(tmp_path: Path) -> None:
             assert len(found) == 40 * len(batches)
             assert confirmed <= len(batches) <= confirmed + 1
             assert len(batches) == 1 + int(max(batches).split("-")[1])
+
+
+def test_a_file_of_any_size_is_refused_before_it_is_read(mounted: Mounted, client: Client) -> None:
+    """The path of a file with more in it than there is memory for is a slip, and nothing more."""
+    path = mounted.directory / "p/image"
+    path.touch()
+    os.truncate(path, 1 << 44)
+    os.link(path, mounted.directory / "p/again")
+    for line in (
+        "update /p/image set a 1", "erase /p/image --yes", "move /p/image /p/other", "get /p/image",
+    ):  # fmt: skip
+        error = code_of(client, line)
+        assert error.code == "record.too_large"
+        assert error.details["size"] == 1 << 44
+    assert ask(client, "find /p | count")[0] == [{"count": 0}]
+    assert path.stat().st_size == 1 << 44
+
+
+def test_an_erased_name_does_not_come_back_to_a_file_that_is_no_record_any_more(
+    mounted: Mounted, client: Client
+) -> None:
+    path = mounted.directory / "p/one"
+    client.run("create /p/one 1")
+    os.link(path, mounted.directory / "p/two")
+    client.run("erase /p/one --yes")
+    os.truncate(mounted.directory / "p/two", 1 << 44)
+    assert code_of(client, "undo --yes").code == "record.too_large"
+    assert not path.exists()

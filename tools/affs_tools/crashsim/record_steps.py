@@ -152,6 +152,8 @@ class RecordSteps:
                 seen, content = files.look_at(parts, self._credentials)
             except OSError:  # no file
                 continue
+            if content is None:
+                continue
             try:
                 before = parse_quick(content)
             except TextError:
