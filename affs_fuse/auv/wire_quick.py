@@ -24,13 +24,13 @@ _SCALARS = frozenset((str, bool, bytes, type(None)))
 
 def pack_quick(value: Value, limits: Limits) -> bytes | None:
     """As `wire.encode`; None for what has to go the long way."""
-    if not _plain(value, min(limits.depth_max, _DEPTH_MAX)):
-        return None
     try:
         packed: bytes = msgpack.packb(value, use_bin_type=True)
-    except (ValueError, OverflowError):
+    except (ValueError, OverflowError, TypeError):
         return None
-    return packed if len(packed) <= limits.least else None
+    # What is large is not looked at here and then once more.
+    small = len(packed) <= limits.least
+    return packed if small and _plain(value, min(limits.depth_max, _DEPTH_MAX)) else None
 
 
 def unpack_quick(data: bytes, limits: Limits) -> Value:

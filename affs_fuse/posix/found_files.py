@@ -5,7 +5,7 @@ change has to be told here, a commit just has another root.
 """
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from affs_fuse.core.codec import Inode, Pointer
@@ -48,11 +48,12 @@ class KnownFiles:
             found.append(files[number])
         return found
 
-    def add(self, numbers: Sequence[int], found: Sequence[FoundFile | None]) -> None:
-        """found: of the first ones of numbers."""
-        if len(self._files) + len(found) > FILES_MAX:
+    def add(self, found: Iterable[tuple[int, FoundFile | None]]) -> None:
+        """found: by number, FILES_MAX at most."""
+        new = dict(found)
+        if len(self._files) + len(new) > FILES_MAX:
             self._files.clear()
-        self._files.update(zip(numbers, found, strict=False))
+        self._files.update(new)
 
 
 class FoundFiles:

@@ -74,7 +74,11 @@ class StateReader:
             _found(items) if items is not None else self._file(number)
             for number, items in zip(numbers, gathered, strict=False)
         ]
-        self._known.add(numbers, found)
+        self._known.add(
+            (number, file)
+            for number, file, items in zip(numbers, found, gathered, strict=False)
+            if items is not None  # names without end are not kept
+        )
         return found
 
     def _file(self, number: int) -> FoundFile | None:

@@ -10,7 +10,6 @@ from affs_fuse.posix.files_by_path import FilesByPath
 from affs_fuse.query.opening import path_error
 from affs_fuse.query.paths import path_fields, path_named
 from affs_fuse.query.rows import content_version
-from affs_fuse.query.sources import record_too_large
 from affs_fuse.runtime.collection_verbs import Standing
 from affs_fuse.runtime.policy import Identity
 from affs_fuse.runtime.ports import Logged, Plain
@@ -84,11 +83,7 @@ class EvolutionUndo:
             path = await run(self._files.path_of, trace["id"], credentials)
             if path is None:
                 raise no_object(trace["id"].hex())
-            seen, data = await run(self._files.look_at, path, credentials)
-            if await self._steps.fetch([seen.number]):
-                seen, data = await run(self._files.look_at, path, credentials)
-            if data is None:
-                raise record_too_large(b"/" + b"/".join(path), seen.inode.size)
+            seen, data = await self._steps.look(path, shown, credentials)
             expected = Operation("rewrite", shown, if_version=trace["version"])
             demand_same(expected, seen, content_version(data))
         except OSError as error:

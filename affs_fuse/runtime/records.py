@@ -220,7 +220,7 @@ class Records:
                 value = self._admission.value(member, value, new=True)
             text = text_of(value, operation.path)
             return Prepared(operation, Create(path, text, NEW_MODE), "", after=value, text=text)
-        seen, data = await self._look(path, operation.path, credentials)
+        seen, data = await self._steps.look(path, operation.path, credentials)
         admitted.touched.add(seen.number)
         version = content_version(data)
         demand_same(operation, seen, version)
@@ -331,19 +331,6 @@ class Records:
         if path is None:
             raise no_object(text)
         return path
-
-    async def _look(self, path: Path, shown: str, credentials: Credentials) -> tuple[Seen, bytes]:
-        """The record as it is, with what the kernel holds of it where it is mapped for writing."""
-        look = partial(self._files.look_at, path, credentials)
-        try:
-            seen, data = await self._run(look)
-            if data is not None and await self._steps.fetch([seen.number]):
-                seen, data = await self._run(look)
-        except OSError as error:
-            raise path_error(error, shown) from None
-        if data is None:
-            raise record_too_large(b"/" + b"/".join(path), seen.inode.size)
-        return seen, data
 
 
 def demand_same(operation: Operation, seen: Seen, version: str) -> None:

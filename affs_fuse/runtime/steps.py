@@ -9,15 +9,18 @@ Invariants:
 
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractContextManager
+from functools import partial
 from typing import Any, NamedTuple
 
 import trio
 
 from affs_fuse.errors import AffsError
-from affs_fuse.posix.batches import Changed, Step, StepError
+from affs_fuse.posix.batches import Changed, Path, Seen, Step, StepError
 from affs_fuse.posix.imports import Cursor
 from affs_fuse.posix.namespace import Namespace
 from affs_fuse.posix.permissions import Credentials
+from affs_fuse.query.opening import path_error
+from affs_fuse.query.sources import record_too_large
 from affs_fuse.runtime.kernel import KernelPort
 
 __all__ = ["SLICE_OPERATIONS", "Guard", "Journal", "Steps"]
@@ -122,6 +125,20 @@ class Steps:
             with self._release():
                 await self._kernel.invalidate_inodes(held)
         return bool(held)
+
+    async def look(self, path: Path, shown: str, credentials: Credentials) -> tuple[Seen, bytes]:
+        """A record as it is, with what the kernel holds of it where it is mapped for writing.
+        shown: its path in messages. Errors: record.*; of loading."""
+        look = partial(self._files.look_at, path, credentials)
+        try:
+            seen, data = await self.run(look)
+            if data is not None and await self.fetch([seen.number]):
+                seen, data = await self.run(look)
+        except OSError as error:
+            raise path_error(error, shown) from None
+        if data is None:
+            raise record_too_large(b"/" + b"/".join(path), seen.inode.size)
+        return seen, data
 
     async def _tell(self, changed: list[Changed]) -> None:
         """Let the kernel forget what it knew before."""
